@@ -1,0 +1,1 @@
+"""Users and their drone models over HTTP."""

@@ -1,0 +1,1 @@
+"""Video of a drone over HTTP."""

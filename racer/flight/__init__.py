@@ -1,0 +1,1 @@
+"""Flying a vehicle safely: the controller's state machine and its MAVSDK adapter."""

@@ -1,0 +1,1 @@
+"""Frames, quaternions and gate crossing: the bottom of the engines."""

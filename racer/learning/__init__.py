@@ -1,0 +1,1 @@
+"""Learning to race: networks, PPO and evaluation, as one compiled program."""

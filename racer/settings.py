@@ -1,0 +1,96 @@
+"""One typed place for everything that the environment may configure.
+
+`.env.example` mirrors this file (a test checks). Read it through `get_settings()`; a bad
+value stops the start with a message that names the variable and what it accepts.
+Nothing here touches the disk or the network.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What one installation can change. Field names are the environment variables' names."""
+
+    model_config = SettingsConfigDict(
+        env_file=REPOSITORY / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address that the web service binds.")
+    port: int = Field(5000, ge=0, le=65535, description="Port of the web service; 0 = any free.")
+    data_dir: Path = Field(
+        REPOSITORY / "data", description="Database, secret key, policies, compile cache, logs."
+    )
+    database_url: str = Field(
+        "", description="postgresql://user:password@host/name; empty = SQLite in DATA_DIR."
+    )
+    secret_key: str = Field(
+        "", description="Signs tokens; empty = made once and kept in DATA_DIR with mode 0600."
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default=["http://localhost:3000", "http://127.0.0.1:3000"],
+        description="Browser origins that may call the API: comma-separated, or a JSON list.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe message that is logged."
+    )
+    stack: Literal["auto", "embedded", "external"] = Field(
+        "auto",
+        description="embedded = start vehicle and controller; external = never; "
+        "auto = embedded unless a controller node answers within two seconds.",
+    )
+    vehicle_instance: int = Field(
+        0, ge=0, le=99, description="PX4 instance i: UDP 14540+i from 14580+i, system id 1+i."
+    )
+    autopilot_url: str = Field(
+        "", description="MAVSDK connection URL; empty = udpin://0.0.0.0:14540+VEHICLE_INSTANCE."
+    )
+    ros_domain_id: int = Field(0, ge=0, le=101, description="ROS 2 domain of the topics.")
+    ros_automatic_discovery_range: Literal["LOCALHOST", "SUBNET", "SYSTEM_DEFAULT", "OFF"] = Field(
+        "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
+    )
+    max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        """Accept `a,b` as well as `["a", "b"]`: people write both in .env files."""
+        if not isinstance(value, str):
+            return value
+        parts = value.strip().removeprefix("[").removesuffix("]").split(",")
+        return [part.strip().strip("\"'").rstrip("/") for part in parts if part.strip()]
+
+    @property
+    def effective_database_url(self) -> str:
+        """SQLAlchemy URL: the configured one with the driver we ship, or SQLite in DATA_DIR."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'toledo_racer.db'}"
+        for prefix in ("postgresql://", "postgres://"):
+            if url.startswith(prefix):
+                return "postgresql+psycopg2://" + url.removeprefix(prefix)
+        return url
+
+    @property
+    def effective_autopilot_url(self) -> str:
+        """MAVSDK URL; the seed's `udp://:14540` spelling is understood too."""
+        url = self.autopilot_url or f"udpin://0.0.0.0:{14540 + self.vehicle_instance}"
+        if url.startswith("udp://:"):
+            return "udpin://0.0.0.0:" + url.removeprefix("udp://:")
+        return url
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings, read once from the environment and `.env`."""
+    return Settings()

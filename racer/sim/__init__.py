@@ -1,0 +1,1 @@
+"""Racing simulation: airframes, dynamics, wind, tracks and the vectorised environment."""

@@ -1,0 +1,1 @@
+"""Trainings as a service: runs, their child processes and the live curves."""

@@ -1,0 +1,1 @@
+"""Pictures of a flight: the simulated cameras."""

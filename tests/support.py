@@ -1,0 +1,64 @@
+"""What several test packages share: isolated stacks, waiting for conditions, child processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_INSTANCES = range(20, 40)  # 14540+i and 14580+i of these never meet each other, nor instance 0
+
+T = TypeVar("T")
+
+
+def free_tcp_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def claim_slot(data_dir: Path) -> Iterator[dict[str, str]]:
+    """An environment whose UDP ports, ROS domain, web port and data nobody else uses meanwhile.
+
+    A lock file per PX4 instance serves every test process of this machine.
+    """
+    locks = Path(tempfile.gettempdir()) / f"toledo-racer-slots-{os.getuid()}"
+    locks.mkdir(exist_ok=True)
+    for instance in _INSTANCES:
+        with ExitStack() as stack:
+            lock = stack.enter_context((locks / str(instance)).open("w"))
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield os.environ | {
+                    "VEHICLE_INSTANCE": str(instance),
+                    "ROS_DOMAIN_ID": str(instance),
+                    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+                    "HOST": "127.0.0.1",
+                    "PORT": str(free_tcp_port()),
+                    "DATA_DIR": str(data_dir),
+                    "DATABASE_URL": "",
+                    "PYTHONUNBUFFERED": "1",
+                }
+                return
+    raise RuntimeError("Every test slot is taken: are old test processes still running?")
+
+
+def wait_for(
+    what: str, probe: Callable[[], T | None], *, timeout_s: float, every_s: float = 0.05
+) -> T:
+    """Poll `probe` until it returns something truthy; fail with `what` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := probe():
+            return value
+        time.sleep(every_s)
+    raise AssertionError(f"Waited {timeout_s} s in vain for: {what}")
