@@ -8,9 +8,9 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _INSTANCES = range(20, 40)  # 14540+i and 14580+i of these never meet each other, nor instance 0
@@ -36,20 +36,29 @@ def claim_slot(data_dir: Path) -> Iterator[dict[str, str]]:
     for instance in _INSTANCES:
         with ExitStack() as stack:
             lock = stack.enter_context((locks / str(instance)).open("w"))
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield os.environ | {
-                    "VEHICLE_INSTANCE": str(instance),
-                    "ROS_DOMAIN_ID": str(instance),
-                    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-                    "HOST": "127.0.0.1",
-                    "PORT": str(free_tcp_port()),
-                    "DATA_DIR": str(data_dir),
-                    "DATABASE_URL": "",
-                    "PYTHONUNBUFFERED": "1",
-                }
-                return
+            if not _locked(lock):
+                continue
+            yield os.environ | {
+                "VEHICLE_INSTANCE": str(instance),
+                "ROS_DOMAIN_ID": str(instance),
+                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+                "HOST": "127.0.0.1",
+                "PORT": str(free_tcp_port()),
+                "DATA_DIR": str(data_dir),
+                "DATABASE_URL": "",
+                "PYTHONUNBUFFERED": "1",
+            }
+            return
     raise RuntimeError("Every test slot is taken: are old test processes still running?")
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock if it is free. The kernel releases it when its holder dies."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def wait_for(
