@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check format install install-dev acceptance clean
+.PHONY: run test check format bench install install-dev clean
 
 run: install  ## install, migrate, start the whole stack on http://127.0.0.1:5000
 	@exec $(BIN)/python main.py
 
-test: install-dev  ## everything: checks, unit, integration and acceptance tests
-	./tests/run
+test: check  ## every check and every test; `make test ARGS="tests/sim"` for some
+	$(BIN)/python -m pytest $(ARGS)
 
 check: install-dev  ## ruff, strict mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install-dev  ## the measurements behind benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.api_latency
 
 format: install-dev
 	$(BIN)/ruff check --fix .
