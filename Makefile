@@ -18,7 +18,7 @@ check: install-dev  ## ruff, strict mypy, import-linter
 	$(BIN)/lint-imports
 
 bench: install-dev  ## the measurements behind benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.api_latency
+	$(BIN)/python -m benchmarks.service
 
 format: install-dev
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,148 @@
+"""How long a start and a stop take, and how fast the API answers while a training runs.
+
+    python -m benchmarks.service
+
+Starts the real service three times in a slot of its own: once to fill the compile cache, once to
+time the second start, once more with SIGINT to time the stop; then reads `GET /users/ada` over
+and over, first idle, then while the default model trains. Prints JSON; the limits are the ones
+that the product promises.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+
+import httpx
+import psutil
+from websockets.sync.client import connect
+
+from tests.support import REPOSITORY, claim_slot
+
+READY_LIMIT_S = 5.0
+STOP_LIMIT_S = 3.0
+READ_P99_LIMIT_MS = 50.0
+
+
+@contextmanager
+def service(environment: dict[str, str]) -> Iterator[dict[str, float]]:
+    """The service, ready; yields its measured times, `stop_s` after the block."""
+    url = f"http://127.0.0.1:{environment['PORT']}"
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "main.py"], cwd=REPOSITORY, env=environment, start_new_session=True
+    )
+    times = {}
+    try:
+        while not _answers(f"{url}/readyz"):
+            if process.poll() is not None or time.monotonic() - started > 120:
+                raise RuntimeError("The service did not become ready.")
+            time.sleep(0.02)
+        times["ready_s"] = time.monotonic() - started
+        while not httpx.get(f"{url}/drones/1/state").is_success:
+            if time.monotonic() - started > 120:
+                raise RuntimeError("No telemetry came.")
+            time.sleep(0.02)
+        times["telemetry_s"] = time.monotonic() - started
+        yield times
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        stopping = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+        psutil.wait_procs(family, timeout=30)
+        times["stop_s"] = time.monotonic() - stopping
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+def read_latencies_ms(url: str, duration_s: float) -> list[float]:
+    """Latencies of back-to-back reads on one connection, 100 a second at most."""
+    latencies = []
+    with httpx.Client() as client:
+        end = time.monotonic() + duration_s
+        while time.monotonic() < end:
+            begin = time.perf_counter()
+            client.get(url).raise_for_status()
+            elapsed = time.perf_counter() - begin
+            latencies.append(elapsed * 1e3)
+            time.sleep(max(0.0, 0.01 - elapsed))
+    return latencies
+
+
+def latencies_idle_and_training(environment: dict[str, str]) -> dict[str, float]:
+    """Percentiles in ms of `GET /users/ada`, idle and from a training's first to last epoch."""
+    url = f"http://127.0.0.1:{environment['PORT']}"
+    httpx.post(f"{url}/users/", json={"username": "ada"}).raise_for_status()
+    details = dict.fromkeys(
+        ("raceType", "flightAltitude", "velocityLimit", "yawLimit", "enableWind", "windSpeed"), ""
+    )
+    model = httpx.post(
+        f"{url}/users/ada/drone-models/",
+        json={"title": "x", "description": "", "drone_details": details | {"algorithm": "ppo"}},
+    ).raise_for_status()
+    idle = read_latencies_ms(f"{url}/users/ada", 5)
+    training: list[float] = []
+    path = f"/ws/train?drone_id={model.json()['drone_id']}"
+    with connect(url.replace("http", "ws", 1) + path) as socket:
+        while True:
+            training += read_latencies_ms(f"{url}/users/ada", 1)
+            if _is_done(socket):
+                break
+    return {
+        "idle_p50_ms": median(idle),
+        "idle_p99_ms": quantiles(idle, n=100)[98],
+        "training_p50_ms": median(training),
+        "training_p99_ms": quantiles(training, n=100)[98],
+        "reads_while_training": len(training),
+    }
+
+
+def _is_done(socket: object) -> bool:
+    try:
+        while True:
+            message = json.loads(socket.recv(timeout=0))  # type: ignore[attr-defined]
+            if "error" in message:
+                raise RuntimeError(message["error"])
+            if message.get("done"):
+                return True
+    except TimeoutError:
+        return False
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as data, claim_slot(Path(data)) as environment:
+        with service(environment) as first:
+            pass
+        with service(environment) as second:
+            latencies = latencies_idle_and_training(environment)
+    result = {
+        "first_start": first,
+        "second_start": second,
+        "latency": latencies,
+        "ratios_to_limit": {
+            "second ready": second["ready_s"] / READY_LIMIT_S,
+            "stop": second["stop_s"] / STOP_LIMIT_S,
+            "read p99 while training": latencies["training_p99_ms"] / READ_P99_LIMIT_MS,
+        },
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
