@@ -1,0 +1,175 @@
+"""Vehicle parameters, read from TOML into frozen dataclasses of floats.
+
+Frozen and hashable, so an airframe can be a static argument of a compiled function and its
+numbers become constants there. No JAX here: the web process reads airframes too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from racer.errors import InvalidInputError, NotFoundError
+
+GRAVITY_M_S2 = 9.80665  # standard gravity, ISO 80000-3
+_FOLDER = Path(__file__).parent / "airframes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """The rigid body. Principal inertia in FLU axes; the hull is a sphere for collisions."""
+
+    mass_kg: float
+    inertia_x_kg_m2: float
+    inertia_y_kg_m2: float
+    inertia_z_kg_m2: float
+    collision_radius_m: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rotors:
+    """Four equal rotors at (±arm_x, ±arm_y), in PX4's quad-x order and spin directions."""
+
+    arm_x_m: float
+    arm_y_m: float
+    max_speed_rad_s: float
+    thrust_coefficient: float  # N / (rad/s)²
+    torque_per_thrust_m: float  # N m / N
+    inertia_kg_m2: float
+    time_constant_s: float
+    drag_coefficient: float  # N / (rad/s) / (m/s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drag:
+    """Drag of the body relative to the air: N / (m/s) and N / (m/s)², along body axes."""
+
+    linear_x: float
+    linear_y: float
+    linear_z: float
+    quadratic_x: float
+    quadratic_y: float
+    quadratic_z: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """Gains of the cascade (racer.sim.cascade); units and PX4's names are in the TOML files."""
+
+    velocity_p_xy: float
+    velocity_i_xy: float
+    velocity_p_z: float
+    velocity_i_z: float
+    tilt_max_deg: float
+    thrust_min: float
+    thrust_max: float
+    attitude_p_xy: float
+    attitude_p_z: float
+    rate_max_xy_deg_s: float
+    rate_max_z_deg_s: float
+    rate_p_xy: float
+    rate_i_xy: float
+    rate_d_xy: float
+    rate_p_z: float
+    rate_i_z: float
+    rate_filter_hz: float
+    yaw_torque_filter_hz: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Airframe:
+    """A quadrotor: everything the simulation and its controllers must know."""
+
+    name: str
+    body: Body
+    rotors: Rotors
+    drag: Drag
+    control: Control
+
+    @property
+    def rotor_thrust_max_n(self) -> float:
+        """Thrust of one rotor at full command, N."""
+        return self.rotors.thrust_coefficient * self.rotors.max_speed_rad_s**2
+
+    @property
+    def thrust_max_n(self) -> float:
+        """Thrust of all four rotors at full command, N."""
+        return 4.0 * self.rotor_thrust_max_n
+
+    @property
+    def hover_thrust(self) -> float:
+        """Share of full thrust that carries the weight (PX4's hover thrust)."""
+        return self.body.mass_kg * GRAVITY_M_S2 / self.thrust_max_n
+
+
+def load_airframe(name_or_path: str | Path) -> Airframe:
+    """Read an airframe by the name of a shipped one (`x500`) or by a path to a TOML file.
+
+    Raises NotFoundError when there is none, InvalidInputError naming the key that is wrong.
+    """
+    path = _FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.toml")))
+        raise NotFoundError(f"There is no airframe '{name_or_path}'. Shipped ones: {shipped}.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"The airframe file {path.name} is not TOML: {error}") from error
+    return parse_airframe(table)
+
+
+def parse_airframe(table: Mapping[str, Any]) -> Airframe:
+    """Build an airframe from a parsed TOML table; InvalidInputError names a wrong key."""
+    expected = {"name", "body", "rotors", "drag", "control"}
+    if unknown := set(table) - expected:
+        raise InvalidInputError(f"Airframe: unknown key '{min(unknown)}'.")
+    name = table.get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidInputError("Airframe: 'name' must be a non-empty text.")
+    airframe = Airframe(
+        name=name,
+        body=_section(table, "body", Body, positive=True),
+        rotors=_section(table, "rotors", Rotors, positive=False),
+        drag=_section(table, "drag", Drag, positive=False),
+        control=_section(table, "control", Control, positive=False),
+    )
+    for key in ("max_speed_rad_s", "thrust_coefficient", "time_constant_s"):
+        if getattr(airframe.rotors, key) <= 0.0:
+            raise InvalidInputError(f"Airframe: 'rotors.{key}' must be above 0.")
+    if airframe.hover_thrust >= airframe.control.thrust_max:
+        raise InvalidInputError(
+            f"Airframe: the rotors cannot carry {airframe.body.mass_kg} kg "
+            f"(hover needs {airframe.hover_thrust:.2f} of full thrust)."
+        )
+    return airframe
+
+
+_Section = TypeVar("_Section", Body, Rotors, Drag, Control)
+
+
+def _section(
+    table: Mapping[str, Any], name: str, kind: type[_Section], *, positive: bool
+) -> _Section:
+    """One TOML table as a dataclass of finite floats that are not negative (or all positive)."""
+    section = table.get(name)
+    if not isinstance(section, Mapping):
+        raise InvalidInputError(f"Airframe: the table [{name}] is missing.")
+    keys = [field.name for field in dataclasses.fields(kind)]
+    if unknown := set(section) - set(keys):
+        raise InvalidInputError(f"Airframe: unknown key '{name}.{min(unknown)}'.")
+    values: dict[str, float] = {}
+    for key in keys:
+        value = section.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InvalidInputError(f"Airframe: '{name}.{key}' must be a number.")
+        if not math.isfinite(value) or value < 0.0 or (positive and value == 0.0):
+            bound = "above 0" if positive else "0 or more"
+            raise InvalidInputError(f"Airframe: '{name}.{key}' must be finite and {bound}.")
+        values[key] = float(value)
+    return kind(**values)

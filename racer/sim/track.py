@@ -1,0 +1,234 @@
+"""Courses of gates, read from TOML. Shipped ones and a user's own pass the same checks.
+
+A gate is a square opening in a plane; the direction of flight through it is its yaw and pitch.
+Only NumPy and the standard library here: the web process and the chase camera read tracks too.
+Every number has a range, every count a limit and every message names its key, because the text
+may come from a stranger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from racer.errors import InvalidInputError, NotFoundError
+
+FloatArray: TypeAlias = NDArray[np.float64]
+MAX_TEXT_BYTES = 65_536
+MAX_GATES = 64
+FLOOR_CLEARANCE_M = 0.4  # lowest edge of any opening above the ground
+_FOLDER = Path(__file__).parent / "tracks"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,63}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gate:
+    """One opening, flown through along its yaw and pitch."""
+
+    position: FloatArray  # (3,) m ENU, the centre
+    yaw: float  # rad, counter-clockwise from east
+    pitch: float  # rad, positive flies upward through it
+    size: float  # m, inner edge of the square opening
+    frame: float  # m, width of the frame around the opening
+
+    @property
+    def axes(self) -> FloatArray:
+        """(3, 3): rows are the flight direction, the left and the up axis of the opening."""
+        cy, sy = math.cos(self.yaw), math.sin(self.yaw)
+        cp, sp = math.cos(self.pitch), math.sin(self.pitch)
+        return np.array([[cp * cy, cp * sy, sp], [-sy, cy, 0.0], [-sp * cy, -sp * sy, cp]])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Track:
+    """A course: from the start through every gate in order, `laps` times."""
+
+    name: str
+    gates: tuple[Gate, ...]
+    start_position: FloatArray  # (3,) m ENU
+    start_yaw: float  # rad
+    bounds_min: FloatArray  # (3,) m ENU: leaving the box is a crash
+    bounds_max: FloatArray  # (3,)
+    laps: int
+
+    @property
+    def passages(self) -> int:
+        """Gates to pass from start to finish."""
+        return len(self.gates) * self.laps
+
+    def centre_line(self, points_per_gate: int = 16) -> FloatArray:
+        """(N, 3) m: a smooth line from the start through the gates, square to each opening.
+
+        Cubic Hermite curves whose tangents are the gates' directions, as long as the leg.
+        """
+        nodes = [self.start_position, *(gate.position for gate in self.gates)]
+        start = np.array([math.cos(self.start_yaw), math.sin(self.start_yaw), 0.0])
+        tangents = [start, *(gate.axes[0] for gate in self.gates)]
+        u = np.linspace(0.0, 1.0, points_per_gate, endpoint=False)[:, None]
+        legs = []
+        for i in range(len(nodes) - 1):
+            length = float(np.linalg.norm(nodes[i + 1] - nodes[i]))
+            h10, h11 = u**3 - 2 * u**2 + u, u**3 - u**2
+            h01 = 3 * u**2 - 2 * u**3
+            curve = (1 - h01) * nodes[i] + h01 * nodes[i + 1]
+            legs.append(curve + length * (h10 * tangents[i] + h11 * tangents[i + 1]))
+        return np.concatenate([*legs, nodes[-1][None, :]])
+
+
+def track_names() -> list[str]:
+    """The courses that ship with the product."""
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
+
+
+def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> Track:
+    """Read a course by the name of a shipped one (`toledo`) or by a path to a TOML file.
+
+    `altitude_m` moves the whole course up or down so that its gates' mean height is that; a gate
+    that would come too near the ground stays at a safe height. Raises NotFoundError when there
+    is no such course, InvalidInputError naming what is wrong in it.
+    """
+    path = _FOLDER / f"{name_or_path}.toml" if str(name_or_path) in track_names() else None
+    path = path or Path(name_or_path)
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no track '{name_or_path}'. Shipped ones: {', '.join(track_names())}."
+        )
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise InvalidInputError(f"Track: the file is larger than {MAX_TEXT_BYTES} bytes.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"Track: {path.name} is not UTF-8 text.") from error
+    return parse_track(text, altitude_m=altitude_m)
+
+
+def parse_track(text: str, *, altitude_m: float | None = None) -> Track:
+    """Build a course from TOML text; InvalidInputError names the key that is wrong."""
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise InvalidInputError(f"Track: the text is longer than {MAX_TEXT_BYTES} bytes.")
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidInputError(f"Track: not valid TOML: {error}") from error
+    track = _build(table)
+    if altitude_m is not None:
+        track = _raise_to(track, altitude_m)
+    _check_inside(track)
+    return track
+
+
+def _build(table: Mapping[str, Any]) -> Track:
+    _known(table, {"name", "laps", "start", "bounds", "gates"}, "")
+    name = table.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidInputError("Track: 'name' must be 1-64 letters, digits, spaces, - or _.")
+    laps = table.get("laps", 1)
+    if isinstance(laps, bool) or not isinstance(laps, int) or not 1 <= laps <= 20:
+        raise InvalidInputError("Track: 'laps' must be a whole number from 1 to 20.")
+    gates = table.get("gates")
+    if not isinstance(gates, list) or not 1 <= len(gates) <= MAX_GATES:
+        raise InvalidInputError(f"Track: 'gates' must be a list of 1 to {MAX_GATES} [[gates]].")
+    start, bounds = _table(table, "start"), _table(table, "bounds")
+    _known(start, {"position", "yaw_deg"}, "start.")
+    _known(bounds, {"min", "max"}, "bounds.")
+    lower, upper = _point(bounds, "min", "bounds."), _point(bounds, "max", "bounds.")
+    if not np.all(upper - lower >= 1.0):
+        raise InvalidInputError("Track: 'bounds.max' must exceed 'bounds.min' by 1 m or more.")
+    return Track(
+        name=name,
+        gates=tuple(_gate(gate, f"gates[{index}].") for index, gate in enumerate(gates)),
+        start_position=_point(start, "position", "start."),
+        start_yaw=math.radians(_number(start, "yaw_deg", "start.", low=-360.0, high=360.0)),
+        bounds_min=lower,
+        bounds_max=upper,
+        laps=laps,
+    )
+
+
+def _gate(table: object, where: str) -> Gate:
+    if not isinstance(table, Mapping):
+        raise InvalidInputError(f"Track: '{where[:-1]}' must be a table.")
+    _known(table, {"position", "yaw_deg", "pitch_deg", "size_m", "frame_m"}, where)
+    return Gate(
+        position=_point(table, "position", where),
+        yaw=math.radians(_number(table, "yaw_deg", where, low=-360.0, high=360.0)),
+        pitch=math.radians(_number(table, "pitch_deg", where, low=-80.0, high=80.0, default=0.0)),
+        size=_number(table, "size_m", where, low=0.2, high=10.0),
+        frame=_number(table, "frame_m", where, low=0.0, high=2.0, default=0.15),
+    )
+
+
+def _raise_to(track: Track, altitude_m: float) -> Track:
+    """Shift heights so that the gates' mean is `altitude_m`; no gate sinks into the ground."""
+    if not math.isfinite(altitude_m) or not 0.5 <= altitude_m <= 1000.0:
+        raise InvalidInputError("Track: the altitude must be from 0.5 to 1000 m.")
+    shift = altitude_m - float(np.mean([gate.position[2] for gate in track.gates]))
+    gates = []
+    for gate in track.gates:
+        x, y, z = gate.position
+        lowest = FLOOR_CLEARANCE_M + 0.5 * gate.size
+        gates.append(dataclasses.replace(gate, position=np.array([x, y, max(z + shift, lowest)])))
+    x, y, z = track.start_position
+    ceiling = track.bounds_max + np.array([0.0, 0.0, max(shift, 0.0)])
+    return dataclasses.replace(
+        track,
+        gates=tuple(gates),
+        start_position=np.array([x, y, max(z + shift, FLOOR_CLEARANCE_M)]),
+        bounds_max=ceiling,
+    )
+
+
+def _check_inside(track: Track) -> None:
+    points = {"start.position": track.start_position}
+    points |= {f"gates[{i}].position": gate.position for i, gate in enumerate(track.gates)}
+    for key, point in points.items():
+        if not (np.all(point > track.bounds_min) and np.all(point < track.bounds_max)):
+            raise InvalidInputError(f"Track: '{key}' lies outside the bounds.")
+
+
+def _known(table: Mapping[str, Any], keys: set[str], where: str) -> None:
+    if unknown := set(table) - keys:
+        raise InvalidInputError(
+            f"Track: unknown key '{where}{min(unknown)}'; known: {', '.join(sorted(keys))}."
+        )
+
+
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"Track: the table [{key}] is missing.")
+    return value
+
+
+def _number(
+    table: Mapping[str, Any],
+    key: str,
+    where: str,
+    *,
+    low: float,
+    high: float,
+    default: float | None = None,
+) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidInputError(f"Track: '{where}{key}' must be a number.")
+    if not low <= value <= high:  # also refuses NaN
+        raise InvalidInputError(f"Track: '{where}{key}' must be from {low:g} to {high:g}.")
+    return float(value)
+
+
+def _point(table: Mapping[str, Any], key: str, where: str) -> FloatArray:
+    value = table.get(key)
+    if not isinstance(value, list) or len(value) != 3:
+        raise InvalidInputError(f"Track: '{where}{key}' must be three numbers [x, y, z] in m.")
+    row = {str(index): number for index, number in enumerate(value)}
+    axes = (_number(row, str(i), f"{where}{key}.", low=-1000.0, high=1000.0) for i in range(3))
+    return np.array(list(axes))
