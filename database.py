@@ -1,0 +1,232 @@
+"""The one transaction edge: engine, sessions, migrations.
+
+SQLite (the embedded default) runs in WAL mode with foreign keys on. Its driver's own transaction
+handling is switched off: a writing session takes the write lock when it begins (BEGIN IMMEDIATE),
+because a transaction that reads first and upgrades later fails at once under contention, whatever
+the busy time-out. Reading sessions begin deferred and never wait for a writer.
+PostgreSQL gets a pool that tests connections before use and renews them every 30 minutes.
+
+Nothing is created at import; `from database import engine` builds the process's engine then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from models import Base
+from racer.errors import ConfigurationError
+from racer.settings import get_settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+    engine: Engine  # made on first access by __getattr__ below
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+_MIGRATION_LOCK = 0x701ED0  # key of PostgreSQL's advisory lock, ours by choice
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """One database: its engine, its sessions, its schema."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _make_engine(url)
+        self.session_factory = sessionmaker(self.engine, expire_on_commit=False)
+        self._read_factory = sessionmaker(
+            self.engine.execution_options(read_only=True, postgresql_readonly=True),
+            expire_on_commit=False,
+        )
+
+    @property
+    def place(self) -> str:
+        """The URL without its password, for messages."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[Session]:
+        """One transaction: commits at the end, rolls back on an error. Keep it short."""
+        factory = self._read_factory if read_only else self.session_factory
+        with factory() as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Raise SQLAlchemyError unless a trivial query is answered."""
+        with self.session(read_only=True) as session:
+            session.execute(text("SELECT 1"))
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Migrate to `revision`; processes that do it at once take turns.
+
+        Raises ConfigurationError when the database cannot be reached or holds foreign tables.
+        """
+        from alembic import command  # noqa: PLC0415 - a slow import that only a start needs
+        from alembic.util import CommandError  # noqa: PLC0415
+
+        config = alembic_config()
+        try:
+            with self.migration_connection() as connection:
+                _refuse_foreign_tables(connection)
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+        except CommandError as error:
+            raise ConfigurationError(
+                f"Cannot migrate the database {self.place}: {error}. A newer Toledo Racer may have "
+                "made it; use that one, or another database."
+            ) from error
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise ConfigurationError(
+                f"Cannot prepare the database {self.place}: {reason}. Check DATABASE_URL and that the "
+                "server runs; leave DATABASE_URL empty to use SQLite in DATA_DIR."
+            ) from error
+
+    @contextmanager
+    def migration_connection(self) -> Iterator[Connection]:
+        """A connection in one transaction that no other migration enters meanwhile.
+
+        On SQLite foreign keys are off in it: Alembic alters a table there by copying and dropping
+        it, and the drop would cascade.
+        """
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "sqlite":
+                _outside_transaction(connection, "PRAGMA foreign_keys = OFF")
+            try:
+                with connection.begin():
+                    if self.engine.dialect.name == "postgresql":
+                        connection.execute(
+                            text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
+                        )
+                    yield connection
+            finally:
+                if self.engine.dialect.name == "sqlite":
+                    _outside_transaction(connection, "PRAGMA foreign_keys = ON")
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _make_engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "DATABASE_URL is no URL. Write postgresql://user:password@host/name, or leave it "
+            "empty to use SQLite in DATA_DIR."
+        ) from error
+    options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False)}
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in {None, "", ":memory:"}:
+            raise ConfigurationError(
+                "DATABASE_URL names an SQLite database in memory, which each connection would "
+                "see empty. Give it a file: sqlite:///data/toledo_racer.db"
+            )
+        made = create_engine(parsed, pool_size=10, max_overflow=40, **options)
+        event.listen(made, "do_connect", _make_directory)
+        event.listen(made, "connect", _configure_sqlite)
+        event.listen(made, "begin", _begin_sqlite)
+        return made
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"DATABASE_URL names {parsed.get_backend_name()}; Toledo Racer runs on postgresql "
+            "and sqlite."
+        )
+    return create_engine(
+        parsed,
+        pool_size=10,
+        max_overflow=30,
+        pool_timeout=10,
+        pool_recycle=1800,
+        pool_pre_ping=True,
+        **options,
+    )
+
+
+def _make_directory(_dialect: object, _record: object, arguments: list[Any], _named: Any) -> None:
+    Path(arguments[0]).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    for pragma in (
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",  # in WAL mode a power cut may lose the last commits, never more
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _outside_transaction(connection: Connection, statement: str) -> None:
+    driver_connection: Any = connection.connection.driver_connection
+    driver_connection.execute(statement).close()
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, independent of the working directory."""
+    from alembic.config import Config  # noqa: PLC0415 - a slow import that only a start needs
+
+    config = Config(MIGRATIONS.parent / "alembic.ini")
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _refuse_foreign_tables(connection: Connection) -> None:
+    """Tables of our names that no migration made are somebody else's: say so, touch nothing."""
+    present = set(inspect(connection).get_table_names())
+    ours = present & set(Base.metadata.tables)
+    if ours and "alembic_version" not in present:
+        raise ConfigurationError(
+            f"The database already has tables named {', '.join(sorted(ours))} that Toledo Racer "
+            "did not make. Use an empty database."
+        )
+
+
+@event.listens_for(Base.metadata, "after_create")
+def _stamp_new_schema(_target: MetaData, connection: Connection, **_: Any) -> None:
+    """`Base.metadata.create_all()` makes the newest schema: record that for later migrations."""
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    script = ScriptDirectory.from_config(alembic_config())
+    context = MigrationContext.configure(connection)
+    if context.get_current_revision() is None:
+        context.stamp(script, "head")
+
+
+@lru_cache
+def _process_database() -> Database:
+    return Database(get_settings().effective_database_url)
+
+
+def __getattr__(name: str) -> Any:
+    """`engine` of the process's settings, made when somebody asks for it."""
+    if name == "engine":
+        return _process_database().engine
+    raise AttributeError(f"module 'database' has no attribute {name!r}")
+
+
+def _request_session(request: Request) -> Iterator[Session]:
+    database: Database = request.app.state.database
+    with database.session(read_only=request.method in {"GET", "HEAD"}) as session:
+        yield session
+
+
+# The function scope commits before the answer leaves: who reads "created" finds it created.
+SessionDep = Annotated[Session, Depends(_request_session, scope="function")]

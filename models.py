@@ -1,0 +1,186 @@
+"""Every table, one metadata.
+
+`User` and `UserDroneModel` are the seed API's entities; `TrainingRun` and `TrainingEpoch` are the
+durable record of a training, so that a client that comes late gets what it missed. Times are UTC
+with zone in Python on both databases. Statuses are text, validated here and not by a CHECK, so
+that a new one needs no table rewrite on SQLite.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Status(StrEnum):
+    """Of a drone model and of each of its trainings."""
+
+    INITIALIZING = "initializing"
+    TRAINING = "training"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware datetime. SQLite stores no zone: the zone is dropped as UTC and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A time without a zone means nothing: use datetime.now(UTC).")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def utc_now() -> datetime:
+    """Now, in UTC, with zone."""
+    return datetime.now(UTC)
+
+
+def new_uuid() -> str:
+    """A random UUID as the 36-character text that ids are."""
+    return str(uuid4())
+
+
+def _status_type() -> Enum:
+    return Enum(
+        Status,
+        native_enum=False,
+        create_constraint=False,
+        length=16,
+        values_callable=lambda statuses: [status.value for status in statuses],
+    )
+
+
+class Base(DeclarativeBase):
+    """Common metadata. Named constraints, so that a migration can alter them on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UTCDateTime,
+        dict[str, Any]: JSON,
+        float: Float(53),
+    }
+
+
+class User(Base):
+    """An account. Without a password it is open to everyone on this host, as in the seed."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+    drone_models: Mapped[list[UserDroneModel]] = relationship(
+        back_populates="user",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="UserDroneModel.id",
+    )
+
+
+class UserDroneModel(Base):
+    """What a user configures and trains. `drone_details` keeps the client's texts unchanged."""
+
+    __tablename__ = "user_drone_models"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    drone_id: Mapped[str] = mapped_column(String(36), unique=True, default=new_uuid)
+    title: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(Text, default="")
+    training_epochs: Mapped[int] = mapped_column(default=20)
+    drone_details: Mapped[dict[str, Any]]
+    status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING)
+    train_loss: Mapped[float | None]
+    train_accuracy: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+    user: Mapped[User] = relationship(back_populates="drone_models")
+    runs: Mapped[list[TrainingRun]] = relationship(
+        back_populates="drone_model",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="TrainingRun.created_at",
+    )
+
+
+class TrainingRun(Base):
+    """One training of a drone model; `config` is what the training process was given."""
+
+    __tablename__ = "training_runs"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    drone_model_id: Mapped[int] = mapped_column(
+        ForeignKey("user_drone_models.id", ondelete="CASCADE"), index=True
+    )
+    status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING, index=True)
+    seed: Mapped[int] = mapped_column(BigInteger, default=0)
+    config: Mapped[dict[str, Any]]
+    error: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    drone_model: Mapped[UserDroneModel] = relationship(back_populates="runs")
+    epochs: Mapped[list[TrainingEpoch]] = relationship(
+        back_populates="run",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="TrainingEpoch.epoch",
+    )
+
+
+class TrainingEpoch(Base):
+    """The metrics of one epoch (counted from 1) of a run; written once."""
+
+    __tablename__ = "training_epochs"
+    __table_args__ = (UniqueConstraint("run_id", "epoch"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id", ondelete="CASCADE"))
+    epoch: Mapped[int]
+    metrics: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    run: Mapped[TrainingRun] = relationship(back_populates="epochs")
