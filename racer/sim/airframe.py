@@ -64,6 +64,7 @@ class Control:
     velocity_i_xy: float
     velocity_p_z: float
     velocity_i_z: float
+    velocity_max_z_m_s: float
     tilt_max_deg: float
     thrust_min: float
     thrust_max: float
