@@ -1,0 +1,36 @@
+"""The ROS 2 node beside the autopilot: /control_commands -> MAVSDK -> PX4.
+
+`python drone_controller.py` runs until Ctrl-C. It finds the vehicle by itself, whenever one comes,
+and flies PX4 SITL, a real PX4 or the embedded vehicle alike. See docs/controller.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from racer.errors import ConfigurationError
+from racer.process import configure_logging, die_with_parent
+from racer.settings import get_settings
+
+
+def main() -> int:
+    """Exit code: 0 after a signal, 1 if it cannot start (one line says why)."""
+    die_with_parent()
+    settings = get_settings()
+    configure_logging(settings.log_level, program="drone_controller")
+    os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
+    from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the two above
+
+    try:
+        asyncio.run(serve(settings.effective_autopilot_url))
+    except ConfigurationError as error:
+        print(f"drone_controller: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Carries out commands: the seven verbs as sequences of requests and observed facts.
+
+Success is what the vehicle reports afterwards (height, mode, landed, disarmed), never that a call
+returned. One command flies at a time: a new one that makes sense pre-empts the running one, a
+refused one disturbs nothing. Every command ends in exactly one result within its time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from racer.errors import RacerError
+from racer.flight.autopilot import Autopilot, AutopilotError
+from racer.flight.commands import VELOCITIES, Command, CommandResult
+from racer.flight.monitor import FlightMonitor
+from racer.flight.state import Commanded, Landed, Phase, refusal
+
+log = structlog.get_logger()
+
+TAKEOFF_HEIGHT_M = 2.5
+_HEIGHT_TOLERANCE_M = 0.3
+_ACCEPTANCE_M = 0.8
+_SETTLE_S = 4.0  # PX4 may creep up the last decimetres in Hold
+_SETTLED_M_S = 0.5  # slower than this near the height, the climb is over
+_LANDED_KNOWN_S = 2.0
+_READY_S = 15.0  # PX4 passes its checks 3-5 s after boot
+_CLIMB_S = 20.0  # PX4 needs about 7 s
+_MODE_S = 1.5  # heartbeats come once a second
+_LAND_BASE_S, _LAND_SPEED_M_S = 30.0, 0.5  # PX4 descends at 0.7 m/s at the end, disarms 2 s later
+_RADIO_S = 10.0  # requests: MAVSDK gives up on an unanswered one after about 2 s
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One command being carried out, by its asyncio task."""
+
+    task: asyncio.Task[object]
+    preempted_by: Command | None = None
+
+
+class Pilot:
+    """Flies one vehicle through an Autopilot, watching it through a FlightMonitor."""
+
+    def __init__(self, autopilot: Autopilot, monitor: FlightMonitor, *, url: str) -> None:
+        self._autopilot = autopilot
+        self._monitor = monitor
+        self._url = url
+        self._turn = asyncio.Lock()
+        self._attempts: list[_Attempt] = []
+
+    async def execute(self, command: Command) -> CommandResult:
+        """Carry out one command to its end; the result says what became of it."""
+        if reason := self._refusal(command):
+            return CommandResult(command, ok=False, message=reason)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        for running in self._attempts:
+            running.preempted_by = running.preempted_by or command
+            running.task.cancel()
+        attempt = _Attempt(task)
+        self._attempts.append(attempt)
+        mark = self._monitor.mark()
+        try:
+            async with self._turn, asyncio.timeout(self._limit_s(command)):
+                return CommandResult(command, ok=True, message=await self._carry_out(command))
+        except asyncio.CancelledError:
+            if attempt.preempted_by is None:
+                raise
+            task.uncancel()
+            message = f"Pre-empted by {attempt.preempted_by}."
+        except TimeoutError:
+            message = f"{command} did not finish in time; the vehicle is in {self._where()}."
+        except RacerError as error:
+            message = error.message
+        finally:
+            self._attempts.remove(attempt)
+        if why := self._monitor.warnings_since(mark):
+            message += f" The vehicle says: {why}"
+        return CommandResult(command, ok=False, message=message)
+
+    async def leave(self) -> None:
+        """Before the controller ends: nobody steers any more, so the vehicle holds its place."""
+        state = self._monitor.state
+        if state.connected and (self._autopilot.streaming or state.mode == "OFFBOARD"):
+            await self._autopilot.hold()
+
+    def _refusal(self, command: Command) -> str | None:
+        monitor = self._monitor
+        return refusal(monitor.state, command, height_m=monitor.height_m, url=self._url)
+
+    def _limit_s(self, command: Command) -> float:
+        if command is Command.TAKEOFF:
+            return _LANDED_KNOWN_S + _READY_S + _CLIMB_S + _SETTLE_S + _RADIO_S
+        if command is Command.LAND:
+            return _land_limit_s(self._monitor.height_m) + _RADIO_S
+        return _MODE_S + _RADIO_S
+
+    async def _carry_out(self, command: Command) -> str:
+        if reason := self._refusal(command):  # while it waited for its turn, things changed
+            raise AutopilotError(reason)
+        self._monitor.apply(Commanded(command))
+        try:
+            match command:
+                case Command.TAKEOFF:
+                    return await self._take_off()
+                case Command.LAND:
+                    return await self._land()
+                case Command.STOP:
+                    return await self._stop()
+                case _:
+                    return await self._move(command)
+        finally:
+            self._monitor.apply(Commanded(None))
+
+    async def _take_off(self) -> str:
+        monitor, autopilot = self._monitor, self._autopilot
+        if not await self._seen(
+            lambda: monitor.state.landed is not Landed.UNKNOWN, _LANDED_KNOWN_S
+        ):
+            raise AutopilotError("The vehicle does not say whether it is on the ground.")
+        if monitor.state.mode != "HOLD":  # PX4 refuses to arm in an Offboard without setpoints
+            await autopilot.hold()
+        if not await self._seen(lambda: monitor.state.ready, _READY_S):
+            raise AutopilotError(f"The vehicle was not ready to arm within {_READY_S:.0f} s.")
+        await autopilot.arm()
+        await autopilot.take_off()
+        if not await self._seen(self._climb_over, _CLIMB_S):
+            raise AutopilotError(
+                f"{monitor.height_m:.1f} m instead of {TAKEOFF_HEIGHT_M} m after {_CLIMB_S:.0f} s;"
+                f" the vehicle is in {self._where()}. Use `land`."
+            )
+        await self._seen(self._at_height, _SETTLE_S)
+        return f"Flying at {monitor.height_m:.1f} m."
+
+    def _at_height(self) -> bool:
+        monitor = self._monitor
+        near = monitor.height_m >= TAKEOFF_HEIGHT_M - _HEIGHT_TOLERANCE_M
+        return near and monitor.climb_m_s < _SETTLED_M_S
+
+    def _climb_over(self) -> bool:
+        """Whether the take-off is over: at its height, or PX4 says so and is not far from it
+        (its own tolerance, NAV_MC_ALT_RAD, is 0.8 m)."""
+        monitor, state = self._monitor, self._monitor.state
+        if state.phase is Phase.FAILSAFE:
+            raise AutopilotError(f"The vehicle went into failsafe ({state.mode}) while climbing.")
+        if state.in_air and state.mode not in ("TAKEOFF", "HOLD"):
+            raise AutopilotError(f"Something else changed the mode to {state.mode} while climbing.")
+        if state.in_air and not state.armed:
+            raise AutopilotError("The vehicle disarmed while taking off.")
+        holds = state.mode == "HOLD" and state.landed is Landed.IN_AIR
+        accepted = monitor.height_m >= TAKEOFF_HEIGHT_M - _ACCEPTANCE_M
+        return self._at_height() or (holds and accepted)
+
+    async def _move(self, command: Command) -> str:
+        autopilot, state = self._autopilot, self._monitor.state
+        refusals = autopilot.mode_refusals
+        await autopilot.fly(VELOCITIES[command])
+
+        def in_offboard() -> bool:
+            if autopilot.mode_refusals != refusals:
+                raise AutopilotError(f"The vehicle refused Offboard; it is in {self._where()}.")
+            return self._monitor.state.mode == "OFFBOARD"
+
+        try:
+            if state.mode != "OFFBOARD":
+                await autopilot.request_heartbeat()
+            await self._demand(in_offboard, _MODE_S, "The vehicle did not go to Offboard")
+        except AutopilotError:
+            await autopilot.hold()  # or MAVSDK would go on sending setpoints
+            raise
+        velocity = VELOCITIES[command]
+        if velocity.yaw_rate_rad_s:
+            return f"{command.replace('_', ' ').capitalize()} at 30 °/s until the next command."
+        return f"{command.replace('_', ' ').capitalize()} at 2.0 m/s until the next command."
+
+    async def _stop(self) -> str:
+        if not self._monitor.state.in_air:
+            return await self._stay_on_ground()
+        await self._hold()
+        return f"Holding at {self._monitor.height_m:.1f} m."
+
+    async def _hold(self) -> None:
+        await self._autopilot.hold()
+        await self._autopilot.request_heartbeat()
+        await self._demand(
+            lambda: self._monitor.state.mode == "HOLD", _MODE_S, "The vehicle did not go to Hold"
+        )
+
+    async def _land(self) -> str:
+        state = self._monitor.state
+        if not state.in_air:
+            return await self._stay_on_ground()
+        if self._autopilot.streaming or state.mode == "OFFBOARD":
+            await self._hold()  # landing from Offboard, PX4 would return to it once disarmed
+        await self._autopilot.land()
+        limit_s, landing = _land_limit_s(self._monitor.height_m), False
+
+        def down() -> bool:
+            nonlocal landing
+            state = self._monitor.state
+            landing = landing or state.mode == "LAND"
+            if landing and state.armed and state.in_air and state.mode != "LAND":
+                raise AutopilotError(f"Something else ended the landing: {self._where()}.")
+            return not state.armed and state.landed is Landed.ON_GROUND
+
+        if not await self._seen(down, limit_s):
+            raise AutopilotError(
+                f"Not on the ground after {limit_s:.0f} s: {self._where()}, "
+                f"{self._monitor.height_m:.1f} m up."
+            )
+        return "On the ground, motors off."
+
+    async def _stay_on_ground(self) -> str:
+        """On the ground, perhaps armed by a take-off that was just pre-empted: the heartbeat may
+        not tell yet, so ask in any case (disarming when disarmed is accepted)."""
+        await self._autopilot.hold()
+        try:
+            await self._autopilot.disarm()
+        except AutopilotError:  # it had just left the ground, unseen: then bring it down
+            await self._autopilot.land()
+        await self._autopilot.request_heartbeat()
+        await self._demand(
+            lambda: not self._monitor.state.armed, _LAND_BASE_S, "The vehicle did not disarm"
+        )
+        return "On the ground, motors off."
+
+    async def _seen(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether the vehicle reported `predicate` in time; losing the link ends the command."""
+
+        def check() -> bool:
+            if not self._monitor.state.connected:
+                raise AutopilotError("The connection to the vehicle was lost.")
+            return predicate()
+
+        return await self._monitor.wait_for(check, timeout_s=timeout_s)
+
+    async def _demand(
+        self, predicate: Callable[[], bool], timeout_s: float, complaint: str
+    ) -> None:
+        if not await self._seen(predicate, timeout_s):
+            raise AutopilotError(f"{complaint} within {timeout_s:g} s; it is in {self._where()}.")
+
+    def _where(self) -> str:
+        state = self._monitor.state
+        return f"{state.mode} ({state.phase.replace('_', ' ')})"
+
+
+def _land_limit_s(height_m: float) -> float:
+    return _LAND_BASE_S + max(0.0, height_m) / _LAND_SPEED_M_S
