@@ -1,0 +1,103 @@
+"""The policy and value networks, and the normalisation of what they see.
+
+Two hidden layers of SiLU units each, separate for policy and value (sharing them couples the two
+losses and learnt more slowly here). A diagonal Gaussian whose spread does not depend on the
+observation; its mean flies alone in evaluation. Weights are a flat dictionary of arrays, which
+is also the layout of the saved file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+Array: TypeAlias = jax.Array
+Parameters: TypeAlias = dict[str, Array]
+_MAX_NORMALISED = 5.0
+
+
+class Normaliser(NamedTuple):
+    """Running mean and variance of observations."""
+
+    mean: Array  # (O,)
+    variance: Array  # (O,)
+    seen: Array  # () observations so far
+
+
+def initial_normaliser(size: int) -> Normaliser:
+    """Knows nothing yet: passes observations through."""
+    return Normaliser(jnp.zeros(size), jnp.ones(size), jnp.float32(0.0))
+
+
+def learn_normaliser(normaliser: Normaliser, observations: Array) -> Normaliser:
+    """Merge a batch (N, O) into the running statistics (Chan et al. 1983, parallel variance)."""
+    mean, variance = jnp.mean(observations, axis=0), jnp.var(observations, axis=0)
+    new = jnp.float32(observations.shape[0])
+    total = normaliser.seen + new
+    delta = mean - normaliser.mean
+    share = new / total
+    return Normaliser(
+        mean=normaliser.mean + share * delta,
+        variance=(1.0 - share) * normaliser.variance
+        + share * variance
+        + share * (1.0 - share) * delta**2,
+        seen=total,
+    )
+
+
+def normalise(normaliser: Normaliser, observations: Array) -> Array:
+    """Zero mean, unit variance, clipped to ±5."""
+    scale = jax.lax.rsqrt(normaliser.variance + 1e-4)
+    return jnp.clip((observations - normaliser.mean) * scale, -_MAX_NORMALISED, _MAX_NORMALISED)
+
+
+def initial_parameters(
+    key: Array, *, observation_size: int, action_size: int, hidden: int, initial_std: float
+) -> Parameters:
+    """Orthogonal weights; the policy's last layer is small, so that flying begins gently."""
+    layers = {
+        "policy_1": (observation_size, hidden, math.sqrt(2.0)),
+        "policy_2": (hidden, hidden, math.sqrt(2.0)),
+        "policy_out": (hidden, action_size, 0.01),
+        "value_1": (observation_size, hidden, math.sqrt(2.0)),
+        "value_2": (hidden, hidden, math.sqrt(2.0)),
+        "value_out": (hidden, 1, 1.0),
+    }
+    parameters = {"policy_log_std": jnp.full(action_size, math.log(initial_std), jnp.float32)}
+    keys = jax.random.split(key, len(layers))
+    for name_key, (name, (inputs, outputs, gain)) in zip(keys, layers.items(), strict=True):
+        orthogonal = jax.nn.initializers.orthogonal(gain)
+        parameters[f"{name}_weight"] = orthogonal(name_key, (inputs, outputs), jnp.float32)
+        parameters[f"{name}_bias"] = jnp.zeros(outputs, jnp.float32)
+    return parameters
+
+
+def policy_mean(parameters: Parameters, normalised: Array) -> Array:
+    """Mean action (..., A) for normalised observations (..., O)."""
+    return _perceptron(parameters, "policy", normalised)
+
+
+def value(parameters: Parameters, normalised: Array) -> Array:
+    """Expected discounted reward (...) for normalised observations (..., O)."""
+    return _perceptron(parameters, "value", normalised)[..., 0]
+
+
+def log_probability(noise: Array, log_std: Array) -> Array:
+    """Log density (...) of actions `noise` (..., A) standard deviations away from the mean."""
+    constant = 0.5 * math.log(2.0 * math.pi)
+    return -jnp.sum(0.5 * noise * noise + log_std + constant, axis=-1)
+
+
+def entropy(log_std: Array) -> Array:
+    """Differential entropy () of the action distribution, nats."""
+    return jnp.sum(log_std + 0.5 * math.log(2.0 * math.pi * math.e))
+
+
+def _perceptron(parameters: Parameters, name: str, x: Array) -> Array:
+    for layer in ("1", "2"):
+        weight, bias = parameters[f"{name}_{layer}_weight"], parameters[f"{name}_{layer}_bias"]
+        x = jax.nn.silu(x @ weight + bias)
+    return x @ parameters[f"{name}_out_weight"] + parameters[f"{name}_out_bias"]

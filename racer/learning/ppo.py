@@ -1,0 +1,277 @@
+"""PPO as one compiled program per epoch: rollout, advantages and updates never leave the device.
+
+Choices, as in CleanRL's continuous PPO unless said: advantages by GAE, normalised per minibatch;
+one permutation per rollout whose minibatches every pass revisits (shuffling again costs more
+than it brings); the value network looks at a rollout once, in one large batch, after it is
+flown; observation statistics stay fixed while a rollout is learnt from, so that the probability
+ratio starts at one. A time-out ends a flight like a finish does: time limits are generous, and
+a drone that neither crashes nor finishes has nothing left to earn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from racer.learning.networks import (
+    Normaliser,
+    Parameters,
+    entropy,
+    initial_normaliser,
+    initial_parameters,
+    learn_normaliser,
+    log_probability,
+    normalise,
+    policy_mean,
+    value,
+)
+from racer.learning.settings import PpoSettings
+from racer.sim.airframe import Airframe
+from racer.sim.environment import (
+    ACTION_SIZE,
+    OBSERVATION_SIZE,
+    EnvironmentState,
+    make_step,
+    observe,
+    reset,
+)
+from racer.sim.task import Settings, Task
+
+Array: TypeAlias = jax.Array
+
+
+class TrainState(NamedTuple):
+    """Everything that one epoch hands to the next."""
+
+    parameters: Parameters
+    optimiser: optax.OptState
+    normaliser: Normaliser
+    environments: EnvironmentState  # (num_envs,)
+    key: Array
+
+
+class Metrics(NamedTuple):
+    """Means over an epoch, () each."""
+
+    loss: Array  # total: policy + value_weight · value − entropy_weight · entropy
+    policy_loss: Array  # clipped surrogate
+    value_loss: Array  # squared error of the returns, halved
+    entropy: Array  # of the action distribution, nats
+    kl: Array  # how far the policy moved from the one that flew, nats
+    clipped: Array  # share of samples whose ratio left the clip range
+    reward: Array  # per control step
+    crashes_per_flight: Array  # share of ended training flights that crashed
+
+
+class _Batch(NamedTuple):
+    """Samples of a rollout, (..., ) each."""
+
+    observation: Array  # normalised, (..., O)
+    action: Array  # (..., A)
+    log_probability: Array
+    advantage: Array
+    target: Array  # of the value
+
+
+class _Steps(NamedTuple):
+    """What a rollout records, (T, N) each."""
+
+    observation: Array  # raw, (T, N, O)
+    action: Array  # (T, N, A)
+    log_probability: Array
+    reward: Array
+    done: Array
+    crashed: Array
+
+
+Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics]]
+
+
+def initial_train_state(
+    task: Task, key: Array, *, airframe: Airframe, settings: PpoSettings
+) -> TrainState:
+    """Fresh networks, drones spread over the course, observation statistics of those starts."""
+    keys = jax.random.split(key, 3)
+    parameters = initial_parameters(
+        keys[0],
+        observation_size=OBSERVATION_SIZE,
+        action_size=ACTION_SIZE,
+        hidden=settings.hidden,
+        initial_std=settings.initial_std,
+    )
+    environments = reset(
+        task,
+        keys[1],
+        (settings.num_envs,),
+        airframe=airframe,
+        along_course=settings.along_course,
+    )
+    return TrainState(
+        parameters=parameters,
+        optimiser=_optimiser(settings).init(parameters),
+        normaliser=learn_normaliser(
+            initial_normaliser(OBSERVATION_SIZE), observe(task, environments)
+        ),
+        environments=environments,
+        key=keys[2],
+    )
+
+
+def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) -> Epoch:
+    """Build the function of one epoch; compile it with jax.jit.
+
+    It takes the state, the task and `progress`, () floats in [0, 1] that say how much of the
+    training is done when the epoch begins and when it ends, (2,).
+    """
+    optimiser = _optimiser(settings)
+    rollout = _make_rollout(airframe, simulation, settings)
+
+    def update(
+        carry: tuple[Parameters, optax.OptState], batch: _Batch, learning_rate: Array
+    ) -> tuple[tuple[Parameters, optax.OptState], tuple[Array, ...]]:
+        parameters, optimiser_state = carry
+        (_, parts), gradients = jax.value_and_grad(_loss, has_aux=True)(
+            parameters, batch, settings=settings
+        )
+        steps, optimiser_state = optimiser.update(gradients, optimiser_state, parameters)
+        parameters = jax.tree.map(lambda p, s: p - learning_rate * s, parameters, steps)
+        return (parameters, optimiser_state), parts
+
+    def iteration(
+        state: TrainState, task: Task, learning_rate: Array
+    ) -> tuple[TrainState, Metrics]:
+        key, fly_key, shuffle_key = jax.random.split(state.key, 3)
+        environments, steps = rollout(state, task, fly_key)
+        batch = _advantages(state, task, environments, steps, settings=settings)
+        batch = _minibatches(batch, shuffle_key, settings=settings)
+
+        def one_pass(
+            carry: tuple[Parameters, optax.OptState], _: None
+        ) -> tuple[tuple[Parameters, optax.OptState], tuple[Array, ...]]:
+            return jax.lax.scan(lambda c, b: update(c, b, learning_rate), carry, batch)
+
+        (parameters, optimiser_state), parts = jax.lax.scan(
+            one_pass, (state.parameters, state.optimiser), None, length=settings.update_epochs
+        )
+        ended = jnp.maximum(jnp.sum(steps.done), 1)
+        means = [jnp.mean(part) for part in parts]
+        crashes = jnp.sum(steps.crashed) / ended
+        metrics = Metrics(*means, jnp.mean(steps.reward), crashes)
+        observations = steps.observation.reshape(-1, OBSERVATION_SIZE)
+        normaliser = learn_normaliser(state.normaliser, observations)
+        return TrainState(parameters, optimiser_state, normaliser, environments, key), metrics
+
+    def epoch(state: TrainState, task: Task, progress: Array) -> tuple[TrainState, Metrics]:
+        shares = jnp.linspace(progress[0], progress[1], settings.iterations_per_epoch)
+        rates = settings.learning_rate * (1.0 - (1.0 - settings.final_learning_rate) * shares)
+        state, metrics = jax.lax.scan(lambda s, rate: iteration(s, task, rate), state, rates)
+        return state, Metrics(*(jnp.mean(metric) for metric in metrics))
+
+    return epoch
+
+
+def _make_rollout(
+    airframe: Airframe, simulation: Settings, settings: PpoSettings
+) -> Callable[[TrainState, Task, Array], tuple[EnvironmentState, _Steps]]:
+    step = make_step(airframe, simulation)
+    length, drones = settings.rollout_steps, settings.num_envs
+
+    def rollout(state: TrainState, task: Task, key: Array) -> tuple[EnvironmentState, _Steps]:
+        """Fly every drone `rollout_steps` steps with exploration noise."""
+        keys = jax.random.split(key, 3)
+        spare = reset(
+            task, keys[0], (drones,), airframe=airframe, along_course=settings.along_course
+        )
+        noise = jax.random.normal(keys[1], (length, drones, ACTION_SIZE))
+        gusts = jax.random.normal(keys[2], (length, drones, 3))
+        log_std = state.parameters["policy_log_std"]
+
+        def control_step(
+            environments: EnvironmentState, random: tuple[Array, Array]
+        ) -> tuple[EnvironmentState, _Steps]:
+            action_noise, gust_noise = random
+            observation = observe(task, environments)
+            mean = policy_mean(state.parameters, normalise(state.normaliser, observation))
+            action = mean + jnp.exp(log_std) * action_noise
+            environments, outcome = step(task, environments, action, gust_noise, spare)
+            return environments, _Steps(
+                observation,
+                action,
+                log_probability(action_noise, log_std),
+                outcome.reward,
+                outcome.done,
+                outcome.crashed,
+            )
+
+        return jax.lax.scan(control_step, state.environments, (noise, gusts))
+
+    return rollout
+
+
+def _advantages(
+    state: TrainState,
+    task: Task,
+    environments: EnvironmentState,
+    steps: _Steps,
+    *,
+    settings: PpoSettings,
+) -> _Batch:
+    """Generalised advantage estimation (Schulman et al. 2016) over (T, N) steps."""
+    observations = normalise(state.normaliser, steps.observation)
+    last = value(state.parameters, normalise(state.normaliser, observe(task, environments)))
+    values = value(state.parameters, observations)
+    following = jnp.concatenate([values[1:], last[None]])
+    goes_on = settings.discount * (1.0 - steps.done)
+    errors = steps.reward + goes_on * following - values
+
+    def back(advantage: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        error, keep = now
+        advantage = error + settings.gae_lambda * keep * advantage
+        return advantage, advantage
+
+    _, advantages = jax.lax.scan(back, jnp.zeros_like(last), (errors, goes_on), reverse=True)
+    return _Batch(
+        observations, steps.action, steps.log_probability, advantages, advantages + values
+    )
+
+
+def _minibatches(batch: _Batch, key: Array, *, settings: PpoSettings) -> _Batch:
+    """Shuffle (T, N, ...) samples into (minibatches, size, ...)."""
+    order = jax.random.permutation(key, settings.batch_size)
+
+    def shuffle(samples: Array) -> Array:
+        flat = samples.reshape(settings.batch_size, -1)[order]
+        return flat.reshape(settings.minibatches, -1, *samples.shape[2:])
+
+    return _Batch(*(shuffle(samples) for samples in batch))
+
+
+def _loss(
+    parameters: Parameters, batch: _Batch, *, settings: PpoSettings
+) -> tuple[Array, tuple[Array, ...]]:
+    """The total loss of a minibatch, and its parts in the order of Metrics."""
+    log_std = parameters["policy_log_std"]
+    noise = (batch.action - policy_mean(parameters, batch.observation)) * jnp.exp(-log_std)
+    log_ratio = log_probability(noise, log_std) - batch.log_probability
+    ratio = jnp.exp(log_ratio)
+    spread = jnp.std(batch.advantage) + 1e-8
+    advantage = (batch.advantage - jnp.mean(batch.advantage)) / spread
+    clipped = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
+    policy_loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    value_loss = 0.5 * jnp.mean((value(parameters, batch.observation) - batch.target) ** 2)
+    uncertainty = entropy(log_std)
+    loss = policy_loss + settings.value_weight * value_loss - settings.entropy_weight * uncertainty
+    kl = jnp.mean(ratio - 1.0 - log_ratio)  # Schulman's low-variance estimator
+    outside = jnp.mean(jnp.abs(ratio - 1.0) > settings.clip)
+    return loss, (loss, policy_loss, value_loss, uncertainty, kl, outside)
+
+
+def _optimiser(settings: PpoSettings) -> optax.GradientTransformation:
+    """Adam's direction; the learning rate is applied outside, because it follows the progress."""
+    return optax.chain(
+        optax.clip_by_global_norm(settings.max_gradient_norm), optax.scale_by_adam(eps=1e-5)
+    )

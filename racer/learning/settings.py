@@ -1,0 +1,61 @@
+"""Hyperparameters of the trainer: one documented place, checked once.
+
+The defaults were found by measurement; docs/decisions/learning.md has the numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from racer.errors import InvalidInputError
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoSettings:
+    """Proximal policy optimisation (Schulman et al. 2017) with the field's usual details."""
+
+    num_envs: int = 1024  # drones flown at once
+    rollout_steps: int = 64  # control steps of each between updates
+    iterations_per_epoch: int = 2  # rollouts with their updates that make one epoch
+    update_epochs: int = 4  # passes over a rollout
+    minibatches: int = 32  # per pass
+    hidden: int = 64  # units in each of the two hidden layers, of policy and value each
+    learning_rate: float = 1.5e-3  # of Adam; falls linearly over the training
+    final_learning_rate: float = 0.1  # share of it that is left at the end
+    discount: float = 0.99  # per control step
+    gae_lambda: float = 0.95  # bias against variance of the advantages
+    clip: float = 0.2  # of the probability ratio
+    value_weight: float = 0.5  # of the value error in the total loss
+    entropy_weight: float = 0.001  # of the entropy bonus in the total loss
+    initial_std: float = 0.6  # of the action noise, in units of the limits
+    max_gradient_norm: float = 1.0  # gradients longer than this are shortened
+    along_course: float = 0.8  # share of training flights that start somewhere on the course
+    evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = isinstance(field.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise InvalidInputError(f"Training: '{field.name}' must be {kind}.")
+            if not math.isfinite(value) or value < (1 if whole else 0):
+                bound = "1 or more" if whole else "0 or more"
+                raise InvalidInputError(f"Training: '{field.name}' must be {bound}.")
+        if self.batch_size % self.minibatches:
+            raise InvalidInputError(
+                f"Training: 'minibatches' must divide num_envs × rollout_steps = {self.batch_size}."
+            )
+        if self.batch_size > 2**21:
+            raise InvalidInputError("Training: num_envs × rollout_steps must be 2,097,152 or less.")
+
+    @property
+    def batch_size(self) -> int:
+        """Control steps of one rollout of all drones."""
+        return self.num_envs * self.rollout_steps
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Control steps flown in one epoch."""
+        return self.batch_size * self.iterations_per_epoch
