@@ -12,12 +12,11 @@ from dataclasses import replace
 
 import structlog
 
-from racer.errors import ConfigurationError, RacerError
+from racer.errors import RacerError
 from racer.flight.commands import CommandRequest, CommandResult, parse_request
-from racer.flight.mavsdk_link import MavsdkLink
+from racer.flight.connect import open_vehicle
 from racer.flight.monitor import FlightMonitor, Update
 from racer.flight.pilot import Pilot
-from racer.flight.ports import port_conflict
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.ros_node import ControllerNode
 
@@ -102,16 +101,13 @@ async def serve(url: str) -> None:
 
     Raises ConfigurationError if the URL cannot be opened or its port is somebody else's.
     """
-    if conflict := port_conflict(url):
-        raise ConfigurationError(conflict)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    monitor = FlightMonitor()
-    async with MavsdkLink(url, monitor) as link:
+    async with open_vehicle(url) as (pilot, monitor):
         log.info("listening for a vehicle", url=url)
-        controller = Controller(Pilot(link, monitor, url=url), monitor)
+        controller = Controller(pilot, monitor)
         try:
             await controller.run(stop)
         finally:

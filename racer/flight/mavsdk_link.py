@@ -25,6 +25,7 @@ from mavsdk.asyncio.plugins.action import ActionAsync, ActionError
 from mavsdk.asyncio.plugins.mavlink_direct import MavlinkDirectAsync, MavlinkMessage
 from mavsdk.asyncio.plugins.offboard import OffboardAsync, VelocityBodyYawspeed
 from mavsdk.asyncio.plugins.param import ParamAsync
+from mavsdk.logging import LogLevel, log_subscribe, log_unsubscribe
 
 from racer.errors import ConfigurationError
 from racer.flight import px4
@@ -82,12 +83,14 @@ class MavsdkLink:
 
     async def __aenter__(self) -> MavsdkLink:
         """Open the connection; the vehicle may come at any later time."""
+        log_subscribe(_log_mavsdk)  # it would write to stdout
         configuration = Configuration.create_with_component_type(ComponentType.GROUND_STATION)
         self._mavsdk = Mavsdk(configuration)
         try:
             await self._mavsdk.add_any_connection(self._url)
         except MavsdkError as error:
             self._mavsdk.destroy()
+            log_unsubscribe()
             raise ConfigurationError(
                 f"Cannot open {self._url}: {error}. AUTOPILOT_URL wants for example "
                 "udpin://0.0.0.0:14540, tcpout://host:5760 or serial:///dev/ttyUSB0:57600."
@@ -101,6 +104,7 @@ class MavsdkLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._mavsdk.destroy()
+        log_unsubscribe()
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -280,3 +284,9 @@ class MavsdkLink:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("part of the link ended", error=repr(error))
+
+
+def _log_mavsdk(level: LogLevel, message: str, _file: str | None, _line: int) -> bool:
+    """MAVSDK's own log, for those who debug: what matters of it we say ourselves."""
+    log.debug("mavsdk", text=message, severity=level.name)
+    return True  # handled: MAVSDK prints nothing itself

@@ -29,6 +29,7 @@ _SETTLED_M_S = 0.5  # slower than this near the height, the climb is over
 _LANDED_KNOWN_S = 2.0
 _READY_S = 15.0  # PX4 passes its checks 3-5 s after boot
 _CLIMB_S = 20.0  # PX4 needs about 7 s
+_REASON_S = 0.2  # PX4 sends the text that explains a refusal right after the refusal
 _MODE_S = 1.5  # heartbeats come once a second
 _LAND_BASE_S, _LAND_SPEED_M_S = 30.0, 0.5  # PX4 descends at 0.7 m/s at the end, disarms 2 s later
 _RADIO_S = 10.0  # requests: MAVSDK gives up on an unanswered one after about 2 s
@@ -102,19 +103,28 @@ class Pilot:
     async def _carry_out(self, command: Command) -> str:
         if reason := self._refusal(command):  # while it waited for its turn, things changed
             raise AutopilotError(reason)
+        mark = self._monitor.mark()
         self._monitor.apply(Commanded(command))
         try:
-            match command:
-                case Command.TAKEOFF:
-                    return await self._take_off()
-                case Command.LAND:
-                    return await self._land()
-                case Command.STOP:
-                    return await self._stop()
-                case _:
-                    return await self._move(command)
+            return await self._verb(command)
+        except AutopilotError:
+            await self._monitor.wait_for(
+                lambda: bool(self._monitor.warnings_since(mark)), timeout_s=_REASON_S
+            )
+            raise
         finally:
             self._monitor.apply(Commanded(None))
+
+    async def _verb(self, command: Command) -> str:
+        match command:
+            case Command.TAKEOFF:
+                return await self._take_off()
+            case Command.LAND:
+                return await self._land()
+            case Command.STOP:
+                return await self._stop()
+            case _:
+                return await self._move(command)
 
     async def _take_off(self) -> str:
         monitor, autopilot = self._monitor, self._autopilot

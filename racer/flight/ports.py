@@ -7,21 +7,29 @@ the kernel would give each datagram to only one of the two. So we look before we
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from urllib.parse import urlsplit
 
 import psutil
 
+from racer.errors import ConfigurationError
+
 _LISTENING_SCHEMES = ("udpin", "udp")
 
 
 def listening_port(url: str) -> tuple[str, int] | None:
-    """Address and UDP port that this MAVSDK URL binds; None if it binds none."""
+    """Address and UDP port that this MAVSDK URL binds; None if it binds none.
+
+    Raises ConfigurationError if the port is no port.
+    """
     parts = urlsplit(url)
-    if parts.scheme not in _LISTENING_SCHEMES or parts.port is None:
+    if parts.scheme not in _LISTENING_SCHEMES:
         return None
-    return parts.hostname or "0.0.0.0", parts.port  # noqa: S104 - what MAVSDK makes of no host
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"AUTOPILOT_URL {url}: {error}.") from error
+    return None if port is None else (parts.hostname or "0.0.0.0", port)  # noqa: S104 - as MAVSDK
 
 
 def port_conflict(url: str) -> str | None:
@@ -45,15 +53,7 @@ def port_conflict(url: str) -> str | None:
 
 def _holder(port: int) -> str:
     for connection in psutil.net_connections(kind="udp"):
-        if (
-            connection.laddr
-            and connection.laddr.port == port
-            and connection.pid
-            not in (
-                None,
-                os.getpid(),
-            )
-        ):
+        if connection.laddr and connection.laddr.port == port and connection.pid:
             try:
                 command = " ".join(psutil.Process(connection.pid).cmdline())
             except psutil.Error:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from math import nan
 
 import rclpy
@@ -45,6 +46,7 @@ class ControllerNode:
     def __init__(self, on_command: Callable[[str], None]) -> None:
         """`on_command` gets each message's text on the running asyncio loop."""
         loop = asyncio.get_running_loop()
+        context = copy_context()  # or what the handler logs would lose the bound fields
         # Signals are the loop's: rclpy's own handlers would shut the context down under us.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("drone_controller")
@@ -54,7 +56,7 @@ class ControllerNode:
         self._state = self._node.create_publisher(String, "/drone/state", 10)
 
         def hand_over(message: String) -> None:
-            loop.call_soon_threadsafe(on_command, message.data)
+            loop.call_soon_threadsafe(on_command, message.data, context=context)
 
         self._node.create_subscription(String, "/control_commands", hand_over, 10)
         self._executor = SingleThreadedExecutor()

@@ -92,7 +92,7 @@ class FlightState:
     critical: bool = False
     landed: Landed = Landed.UNKNOWN
     running: Command | None = None
-    message: str = ""
+    message: str = "Waiting for a vehicle."
 
     @property
     def in_air(self) -> bool:
@@ -143,10 +143,7 @@ def refusal(state: FlightState, command: Command, *, height_m: float, url: str) 
     A refused command pre-empts nothing. `height_m` is above the take-off point.
     """
     if not state.connected:
-        return (
-            f"No vehicle: listening on {url} and hearing nothing. Start PX4 SITL, or the embedded "
-            "vehicle with `python -m racer.autopilot`."
-        )
+        return no_vehicle(url)
     if command is Command.TAKEOFF and state.in_air:
         return f"Already flying, {height_m:.1f} m up: steer, `stop` or `land`."
     if command in VELOCITIES:
@@ -159,3 +156,11 @@ def refusal(state: FlightState, command: Command, *, height_m: float, url: str) 
                 f"possible from {MIN_MOVE_HEIGHT_M:.0f} m."
             )
     return None
+
+
+def no_vehicle(url: str) -> str:
+    """What to tell a person when nothing is heard."""
+    return (
+        f"No vehicle: listening on {url} and hearing nothing. Start PX4 SITL, or the embedded "
+        "vehicle with `python -m racer.autopilot`."
+    )

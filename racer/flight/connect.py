@@ -1,0 +1,25 @@
+"""Opening the way to a vehicle: the port looked at first, then link, monitor and pilot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from racer.errors import ConfigurationError
+from racer.flight.mavsdk_link import MavsdkLink
+from racer.flight.monitor import FlightMonitor
+from racer.flight.pilot import Pilot
+from racer.flight.ports import port_conflict
+
+
+@asynccontextmanager
+async def open_vehicle(url: str) -> AsyncIterator[tuple[Pilot, FlightMonitor]]:
+    """A pilot and a monitor on the MAVSDK connection `url`; the vehicle may come later.
+
+    Raises ConfigurationError if the URL cannot be opened or its port is somebody else's.
+    """
+    if conflict := port_conflict(url):
+        raise ConfigurationError(conflict)
+    monitor = FlightMonitor()
+    async with MavsdkLink(url, monitor) as link:
+        yield Pilot(link, monitor, url=url), monitor

@@ -1,0 +1,121 @@
+"""A peer that answers MAVSDK with what PX4 was recorded to answer, refusals included.
+
+The embedded vehicle accepts what a healthy PX4 accepts; what a healthy one refuses on a bad day
+cannot be had from it. This peer has no physics: a test says which answers it gives.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+
+from pymavlink.dialects.v20 import common as mavlink
+
+HOLD, OFFBOARD = 50593792, 393216
+_STANDBY, _ACTIVE = 3, 4
+
+
+class Px4Peer:
+    """Sends heartbeat, landed state, odometry and clock; records what it is sent."""
+
+    def __init__(self, port: int, *, in_air: bool) -> None:
+        self._address = ("127.0.0.1", port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.02)
+        self._mav = mavlink.MAVLink(None, srcSystem=1, srcComponent=1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._booted = time.monotonic()
+        self.in_air = in_air
+        self.armed = in_air
+        self.custom_mode = HOLD
+        self.silent = False
+        self.answers: dict[int, list[int]] = {}  # MAV_CMD -> MAV_RESULTs; default one ACCEPTED
+        self.texts: dict[int, str] = {}  # MAV_CMD -> STATUSTEXT sent with its last answer
+        self.commands: list[int] = []
+        self.parameters: dict[str, float] = {}
+        self.setpoints: list[mavlink.MAVLink_set_position_target_local_ned_message] = []
+
+    def __enter__(self) -> Px4Peer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._socket.close()
+
+    def reboot(self) -> None:
+        """Start the vehicle's clock again and forget its parameters, as a restart does."""
+        self._booted = time.monotonic()
+        self.parameters.clear()
+
+    def _run(self) -> None:
+        tick = 0
+        while not self._stop.is_set():
+            if not self.silent:
+                if tick % 5 == 0:
+                    self._beat()
+                self._report()
+            tick += 1
+            until = time.monotonic() + 0.1
+            while time.monotonic() < until and not self._stop.is_set():
+                self._receive()
+
+    def _send(self, message: mavlink.MAVLink_message) -> None:
+        self._socket.sendto(message.pack(self._mav), self._address)
+
+    def _beat(self) -> None:
+        base_mode = 157 if self.armed else 29
+        status = _ACTIVE if self.armed else _STANDBY
+        self._send(self._mav.heartbeat_encode(2, 12, base_mode, self.custom_mode, status))
+
+    def _report(self) -> None:
+        now_s = time.monotonic() - self._booted
+        height = 2.5 if self.in_air else 0.0
+        send, mav = self._send, self._mav
+        send(mav.system_time_encode(0, int(now_s * 1e3)))
+        send(mav.extended_sys_state_encode(0, 2 if self.in_air else 1))
+        unknown = [float("nan")] * 21
+        north_level = [1.0, 0.0, 0.0, 0.0]
+        still = (0.0,) * 6
+        send(
+            mav.odometry_encode(
+                int(now_s * 1e6), 1, 12, 0.0, 0.0, -height, north_level, *still, unknown, unknown
+            )
+        )
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(2048)
+        except TimeoutError:
+            return
+        for message in [] if self.silent else self._mav.parse_buffer(data) or []:
+            if message.get_type() == "COMMAND_LONG":
+                self._answer(message)
+            elif message.get_type() == "PARAM_SET":
+                self.parameters[message.param_id] = message.param_value
+                self._send(
+                    self._mav.param_value_encode(
+                        message.param_id.encode(), message.param_value, message.param_type, 1, 0
+                    )
+                )
+            elif message.get_type() == "SET_POSITION_TARGET_LOCAL_NED":
+                self.setpoints.append(message)
+
+    def _answer(self, message: mavlink.MAVLink_command_long_message) -> None:
+        self.commands.append(message.command)
+        for result in self.answers.get(message.command, [0]):
+            self._send(self._mav.command_ack_encode(message.command, result, 0, 0, 245, 190))
+        if text := self.texts.get(message.command):
+            self._send(self._mav.statustext_encode(2, text.encode()))
+        if message.command == 512 and message.param1 == 0:
+            self._beat()

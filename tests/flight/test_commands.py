@@ -1,0 +1,95 @@
+"""Understanding what a pilot or a program sends, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from math import pi
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from racer.flight.commands import (
+    MAX_TEXT,
+    VELOCITIES,
+    BodyVelocity,
+    Command,
+    CommandRequest,
+    CommandResult,
+    parse_request,
+)
+
+
+@pytest.mark.parametrize("command", Command)
+def test_bare_words_and_envelopes_mean_the_same(command: Command) -> None:
+    assert parse_request(command) == CommandRequest(command)
+    assert parse_request(f" {command}\n") == CommandRequest(command)
+    envelope = json.dumps({"id": "5f", "command": command, "later": 1})
+    assert parse_request(envelope) == CommandRequest(command, "5f")
+    assert parse_request(json.dumps({"id": None, "command": command})) == CommandRequest(command)
+
+
+@pytest.mark.parametrize(
+    ("text", "request_id", "says"),
+    [
+        ("", None, "Unknown command ''"),
+        ("fly", None, "Unknown command 'fly'"),
+        ("TAKEOFF", None, "Unknown command 'TAKEOFF'"),
+        ('{"id": "7", "command": "fly"}', "7", "Unknown command 'fly'"),
+        ('{"id": "7"}', "7", "command must be a string"),
+        ('{"id": "7", "command": ["land"]}', "7", "command must be a string"),
+        ('{"id": 7, "command": "land"}', None, "id must be a string"),
+        ('{"command": "land"', None, "not valid JSON"),
+        ("{" * 4000, None, "not valid JSON"),
+        ('{"a":' * 800, None, "not valid JSON"),
+        ("land" * MAX_TEXT, None, "longer than"),
+    ],
+)
+def test_nonsense_is_answered(text: str, request_id: str | None, says: str) -> None:
+    answer = parse_request(text)
+    assert isinstance(answer, CommandResult)
+    assert not answer.ok
+    assert answer.id == request_id
+    assert says in answer.message
+    assert len(answer.to_json()) < 1000
+
+
+def test_an_unknown_command_is_told_all_seven() -> None:
+    answer = parse_request("fly")
+    assert isinstance(answer, CommandResult)
+    assert all(command in answer.message for command in Command)
+
+
+@given(st.text())
+def test_any_text_is_understood_or_answered(text: str) -> None:
+    answer = parse_request(text)
+    if isinstance(answer, CommandResult):
+        json.loads(answer.to_json())
+    else:
+        assert text.strip() == answer.command
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_any_envelope_is_answered(value: object) -> None:
+    answer = parse_request(json.dumps({"id": value, "command": value}))
+    assert isinstance(answer, CommandResult)
+    json.loads(answer.to_json())
+
+
+def test_results_are_the_contract_of_the_topic() -> None:
+    result = CommandResult(Command.LAND, ok=True, message="On the ground.", id="5f")
+    assert json.loads(result.to_json()) == {
+        "id": "5f",
+        "command": "land",
+        "ok": True,
+        "message": "On the ground.",
+    }
+
+
+def test_the_pilots_numbers() -> None:
+    assert VELOCITIES[Command.MOVE_FORWARD] == BodyVelocity(forward_m_s=2.0)
+    assert VELOCITIES[Command.MOVE_BACKWARD] == BodyVelocity(forward_m_s=-2.0)
+    left, right = VELOCITIES[Command.TURN_LEFT], VELOCITIES[Command.TURN_RIGHT]
+    assert left.yaw_rate_rad_s == pytest.approx(pi / 6)  # counter-clockwise: to the left
+    assert right.yaw_rate_rad_s == pytest.approx(-pi / 6)
+    assert left.forward_m_s == right.forward_m_s == 0.0

@@ -1,0 +1,184 @@
+"""The link and the pilot on the real MAVSDK, against what PX4 was recorded to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from math import radians
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from racer.errors import ConfigurationError
+from racer.flight.commands import Command
+from racer.flight.connect import open_vehicle
+from racer.flight.monitor import FlightMonitor
+from racer.flight.pilot import Pilot
+from racer.flight.state import Phase
+from tests.flight.px4_peer import OFFBOARD, Px4Peer
+from tests.support import claim_slot
+
+ARM, SET_MODE, TAKEOFF = 400, 176, 22
+ACCEPTED, REJECTED = 0, 1
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    data_dir: Path = tmp_path_factory.mktemp("data")
+    with claim_slot(data_dir) as environment:
+        yield 14540 + int(environment["VEHICLE_INSTANCE"])
+
+
+@asynccontextmanager
+async def connected(peer: Px4Peer, port: int) -> AsyncIterator[tuple[Pilot, FlightMonitor]]:
+    async with open_vehicle(f"udpin://127.0.0.1:{port}") as (pilot, monitor):
+        with peer:
+            assert await monitor.wait_for(
+                lambda: monitor.state.connected and monitor.odometry is not None, timeout_s=5.0
+            )
+            assert await until(lambda: "MIS_TAKEOFF_ALT" in peer.parameters)
+            yield pilot, monitor
+
+
+async def until(probe: Callable[[], object], timeout_s: float = 5.0) -> bool:
+    """The peer lives in a thread: its memory is polled."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if probe():
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+def fly(peer: Px4Peer, port: int, script: Callable[..., Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with connected(peer, port) as (pilot, monitor):
+            await script(pilot, monitor)
+
+    asyncio.run(run())
+
+
+def test_an_offboard_that_px4_refused_is_reported_and_no_setpoint_follows(port: int) -> None:
+    """MAVSDK says success: the first of the two acknowledgements is always positive."""
+    peer = Px4Peer(port, in_air=True)
+    peer.answers[SET_MODE] = [ACCEPTED, REJECTED]
+    peer.texts[SET_MODE] = "Switching to Offboard is currently not available\t"
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        result = await pilot.execute(Command.MOVE_FORWARD)
+        assert not result.ok
+        assert "refused Offboard" in result.message
+        assert "Switching to Offboard is currently not available" in result.message
+        sent = len(peer.setpoints)
+        await asyncio.sleep(0.3)
+        assert len(peer.setpoints) == sent
+
+    fly(peer, port, script)
+
+
+def test_an_offboard_that_never_shows_in_the_heartbeat_is_a_failure(port: int) -> None:
+    peer = Px4Peer(port, in_air=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        result = await pilot.execute(Command.TURN_LEFT)
+        assert not result.ok
+        assert "did not go to Offboard" in result.message
+        assert "HOLD" in result.message
+
+    fly(peer, port, script)
+
+
+def test_turning_left_is_minus_30_degrees_a_second_on_the_wire(port: int) -> None:
+    peer = Px4Peer(port, in_air=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        peer.custom_mode = OFFBOARD
+        for command, forward, yaw_rate in (
+            (Command.TURN_LEFT, 0.0, -30.0),
+            (Command.MOVE_FORWARD, 2.0, 0.0),
+            (Command.TURN_RIGHT, 0.0, 30.0),
+            (Command.MOVE_BACKWARD, -2.0, 0.0),
+        ):
+            assert (await pilot.execute(command)).ok
+            peer.setpoints.clear()
+            assert await until(lambda: len(peer.setpoints) > 2)
+            setpoint = peer.setpoints[-1]
+            assert setpoint.coordinate_frame == 8  # MAV_FRAME_BODY_NED
+            assert setpoint.type_mask == 1479  # velocity and yaw rate count
+            assert setpoint.yaw_rate == pytest.approx(radians(yaw_rate), abs=1e-6)
+            assert (setpoint.vx, setpoint.vy, setpoint.vz) == (forward, 0.0, 0.0)
+
+    fly(peer, port, script)
+
+
+def test_a_denied_arming_tells_the_vehicles_reason(port: int) -> None:
+    peer = Px4Peer(port, in_air=False)
+    peer.answers[ARM] = [REJECTED]
+    peer.texts[ARM] = "Arming denied: throttle not zero"
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        result = await pilot.execute(Command.TAKEOFF)
+        assert not result.ok
+        assert "did not accept arming" in result.message
+        assert "Arming denied: throttle not zero" in result.message
+        assert TAKEOFF not in peer.commands
+
+    fly(peer, port, script)
+
+
+def test_a_restarted_vehicle_gets_its_parameters_again(port: int) -> None:
+    peer = Px4Peer(port, in_air=False)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        assert set(peer.parameters) == {"COM_OBL_RC_ACT", "COM_OF_LOSS_T", "MIS_TAKEOFF_ALT"}
+        await asyncio.sleep(1.2)  # the clock must have something to jump back from
+        peer.reboot()
+        assert await until(lambda: len(peer.parameters) == 3)
+        assert monitor.state.connected
+
+    fly(peer, port, script)
+
+
+def test_a_lost_vehicle_is_sent_no_more_setpoints(port: int) -> None:
+    """PX4 returns to Offboard with the first one it hears: it would fly on unasked."""
+    peer = Px4Peer(port, in_air=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        peer.custom_mode = OFFBOARD
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        peer.silent = True
+        lost = monitor.wait_for(lambda: monitor.state.phase is Phase.DISCONNECTED, timeout_s=6.0)
+        assert await lost
+        refused = await pilot.execute(Command.MOVE_FORWARD)
+        assert "udpin" in refused.message
+        peer.setpoints.clear()
+        peer.silent = False
+        back = monitor.wait_for(lambda: monitor.state.phase is Phase.OFFBOARD, timeout_s=6.0)
+        assert await back
+        await asyncio.sleep(0.3)
+        assert peer.setpoints == []
+
+    fly(peer, port, script)
+
+
+def test_a_second_listener_is_told_who_holds_the_port(port: int) -> None:
+    async def second() -> None:
+        url = f"udpin://127.0.0.1:{port}"
+        async with open_vehicle(url), open_vehicle(url):
+            raise AssertionError("both listen")
+
+    with pytest.raises(ConfigurationError, match=f"UDP port {port} is held by "):
+        asyncio.run(second())
+
+
+@pytest.mark.parametrize("url", ["carrier-pigeon://coop", "udpin://0.0.0.0:99999999"])
+def test_a_url_that_cannot_be_opened_is_a_configuration_error(url: str) -> None:
+    async def listen() -> None:
+        async with open_vehicle(url):
+            raise AssertionError("opened")
+
+    with pytest.raises(ConfigurationError):
+        asyncio.run(listen())
