@@ -1,0 +1,163 @@
+"""`/ws/train` and the training part of the REST API.
+
+Reading is free, as everywhere here; what starts or stops a training of an account with a password
+needs its token. A browser cannot send one with a WebSocket, so `/ws/train` starts trainings of
+open accounts only and follows every other; owners start theirs with `start-training`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Depends, Request, WebSocket, WebSocketDisconnect
+from sqlalchemy.exc import SQLAlchemyError
+
+import crud
+from auth import OptionalUser, require_write_access
+from database import SessionDep
+from racer.errors import RacerError
+from racer.training import queries
+from racer.training.schemas import TrainingAnswer, TrainingOut
+from racer.training.service import TrainingService
+from schemas import ErrorOut
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["training"])
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorOut, "description": "No such user, or no such drone model of that user."}
+}
+_WRITING = _NOT_FOUND | {
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
+}
+
+
+def _service(request: Request) -> TrainingService:
+    service: TrainingService = request.app.state.training
+    return service
+
+
+def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+    """The drone_id of a model that the visitor may train; ends the request's transaction, since
+    the service writes in its own and SQLite has one writer at a time."""
+    user = crud.get_user(session, username)
+    model = crud.get_users_drone_model(session, user, drone_id)
+    require_write_access(user, visitor)
+    drone_id = model.drone_id
+    session.commit()
+    return drone_id
+
+
+Service = Annotated[TrainingService, Depends(_service)]
+OwnDrone = Annotated[str, Depends(_own_drone, scope="function")]
+
+
+@router.get(
+    "/users/{username}/drone-models/{drone_id}/training",
+    summary="Get a drone model's training",
+    responses=_NOT_FOUND,
+)
+def read_training(username: str, drone_id: str, session: SessionDep) -> TrainingOut:
+    """Status and metrics of the newest training; `attempt` 0 and no epochs before the first."""
+    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    run = queries.newest_run(session, model.drone_id)
+    progress = run and queries.progress(session, run.id, after=0)
+    return TrainingOut(
+        drone_id=model.drone_id,
+        status=run.status if run else model.status,
+        training_epochs=run.config["epochs"] if run else model.training_epochs,
+        attempt=run.attempt if run else 0,
+        error=run.error if run else None,
+        created_at=run.created_at if run else None,
+        started_at=run.started_at if run else None,
+        finished_at=run.finished_at if run else None,
+        epochs=list(progress.epochs) if progress else [],
+    )
+
+
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/start-training",
+    summary="Start a drone model's training",
+    responses=_WRITING,
+)
+async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
+    """Joins one that is waiting or running; trains a finished model anew."""
+    if await service.is_training(drone_id):
+        return TrainingAnswer(status="already_running", message="The model is training already.")
+    await service.start(drone_id, again=True)
+    return TrainingAnswer(status="success", message="The training starts. Follow it at /ws/train.")
+
+
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/cancel-training",
+    summary="Cancel a drone model's training",
+    responses=_WRITING | {409: {"model": ErrorOut, "description": "The model is not training."}},
+)
+async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
+    """Ends it at once; the epochs so far stay readable."""
+    await service.cancel(drone_id)
+    return TrainingAnswer(status="success", message="The training was cancelled.")
+
+
+@router.websocket("/ws/train")
+async def train(websocket: WebSocket, drone_id: str | None = None) -> None:
+    """An object an epoch, then `{"done": true, …}`. Leaving stops nothing."""
+    await websocket.accept()
+    service: TrainingService = websocket.app.state.training
+    sending = asyncio.create_task(_send_all(websocket, _messages(service, drone_id)))
+    leaving = asyncio.create_task(_until_left(websocket))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.gather(sending, leaving, return_exceptions=True)
+    if not sending.cancelled() and (error := sending.exception()) is not None:
+        raise error
+
+
+async def _messages(
+    service: TrainingService, drone_id: str | None
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The training's messages, or the one that says why there are none."""
+    try:
+        if drone_id is None:
+            drone_id = await service.default_drone()
+        if await service.is_open(drone_id):
+            await service.start(drone_id)
+        async with aclosing(service.follow(drone_id)) as messages:
+            async for message in messages:
+                yield message
+    except RacerError as error:
+        yield {"error": error.message, "done": True}
+    except SQLAlchemyError:
+        log.exception("training_not_followed", drone_id=drone_id)
+        yield {"error": "The database does not answer. Try again in a moment.", "done": True}
+
+
+async def _send_all(websocket: WebSocket, messages: AsyncGenerator[dict[str, Any], None]) -> None:
+    """Send until the end and close. A follower who left meanwhile is no error."""
+    async with aclosing(messages):
+        async for message in messages:
+            if not await _sent(websocket.send_json(message)):
+                return
+    await _sent(websocket.close())
+
+
+async def _sent(sending: Coroutine[Any, Any, None]) -> bool:
+    """Whether the client was still there; the server raises either after it has left."""
+    try:
+        await sending
+    except (WebSocketDisconnect, RuntimeError) as error:
+        log.debug("training_follower_left", error=str(error))
+        return False
+    return True
+
+
+async def _until_left(websocket: WebSocket) -> None:
+    """Read, and ignore, what the client says until it goes."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
