@@ -87,8 +87,8 @@ class Database:
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise ConfigurationError(
-                f"Cannot prepare the database {self.place}: {reason}. Check DATABASE_URL and that the "
-                "server runs; leave DATABASE_URL empty to use SQLite in DATA_DIR."
+                f"Cannot prepare the database {self.place}: {reason}. Check DATABASE_URL and that "
+                "the server runs; leave DATABASE_URL empty to use SQLite in DATA_DIR."
             ) from error
 
     @contextmanager

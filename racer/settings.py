@@ -11,8 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from racer.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -92,5 +94,17 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    """The process's settings, read once from the environment and `.env`."""
-    return Settings()
+    """The process's settings, read once from the environment and `.env`.
+
+    Raises ConfigurationError that names each variable with a bad value and what it accepts.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"{'_'.join(map(str, item['loc'])).upper()}={item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigurationError(
+            f"The environment or .env has values that mean nothing: {'; '.join(wrong)}."
+        ) from error

@@ -1,0 +1,139 @@
+"""Who is asking: passwords (bcrypt), the OAuth2 password flow, 30-minute JSON Web Tokens.
+
+An account without a password is open, as in the seed. One with a password is its owner's: writing
+under its name without a token is a 401, with somebody else's a 404, which tells nothing.
+A password check costs the same whether the name exists or not, and holds no database connection.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import OAuth2PasswordBearer
+from jose import JWTError, jwt
+from passlib.context import CryptContext
+
+import crud
+from database import SessionDep
+from models import User
+from racer.errors import ConfigurationError, NotFoundError, UnauthorizedError
+from racer.settings import Settings
+
+TOKEN_LIFETIME_S = 30 * 60
+_ALGORITHM = "HS256"
+_passwords = CryptContext(schemes=["bcrypt"], bcrypt__rounds=12, bcrypt__truncate_error=True)
+# The hash of a password nobody has: checking against it takes as long as a real check.
+_NOBODY = "$2b$12$2hy6089wQKkckzek/8EiWe4HwQi6VyVA4hvmxjP.9DR30Exm74zI."
+
+oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
+Token = Annotated[str | None, Depends(oauth2_scheme)]
+
+
+def hash_password(password: str) -> str:
+    """A salted bcrypt hash. The length (8 to 72 bytes) is checked where the password comes in."""
+    return str(_passwords.hash(password))
+
+
+def password_matches(password: str, password_hash: str | None) -> bool:
+    """Constant work, also for an account without a password or none at all (None: never true)."""
+    try:
+        matches = bool(_passwords.verify(password, password_hash or _NOBODY))
+    except ValueError:  # over 72 bytes, a NUL, broken Unicode: nobody's password
+        _passwords.verify("", _NOBODY)
+        matches = False
+    return matches and password_hash is not None
+
+
+def create_token(user: User, secret_key: str, *, now: float | None = None) -> str:
+    """A signed token for `user`. Name and id must both fit: SQLite may give an id again."""
+    issued = int(time.time() if now is None else now)
+    claims = {
+        "sub": user.username,
+        "uid": user.id,
+        "iat": issued,
+        "exp": issued + TOKEN_LIFETIME_S,
+    }
+    return str(jwt.encode(claims, secret_key, algorithm=_ALGORITHM))
+
+
+def _optional_user(request: Request, session: SessionDep, token: Token) -> User | None:
+    """The token's user; None without a token. Raises UnauthorizedError for a bad token."""
+    if token is None:
+        return None
+    try:
+        claims = jwt.decode(
+            token,
+            request.app.state.secret_key,
+            algorithms=[_ALGORITHM],
+            options={"require_exp": True, "require_sub": True},
+        )
+    except JWTError as error:
+        raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
+    user = crud.find_user(session, claims["sub"])
+    if user is None or user.id != claims.get("uid") or user.password_hash is None:
+        raise UnauthorizedError("The token's account no longer exists. Sign in again.")
+    return user
+
+
+OptionalUser = Annotated[User | None, Depends(_optional_user, scope="function")]
+
+
+def _current_user(user: OptionalUser) -> User:
+    if user is None:
+        raise UnauthorizedError("Sign in first: send the token from /token as a bearer token.")
+    return user
+
+
+CurrentUser = Annotated[User, Depends(_current_user, scope="function")]
+
+
+def require_write_access(owner: User, visitor: User | None) -> None:
+    """Raise unless `visitor` may change what is `owner`'s: 401 for nobody, 404 for another."""
+    if owner.password_hash is None or (visitor is not None and visitor.id == owner.id):
+        return
+    if visitor is None:
+        raise UnauthorizedError(
+            f"The account {owner.username!r} is protected. Sign in at /token first."
+        )
+    raise NotFoundError("There is no such thing among yours.")
+
+
+def load_secret_key(settings: Settings) -> str:
+    """SECRET_KEY, or the installation's own, made once with mode 0600 in DATA_DIR.
+
+    Made complete under another name and then linked: of several processes that start at once, one
+    wins and all read the same key.
+    """
+    if settings.secret_key:
+        return settings.secret_key
+    path = settings.data_dir / "secret_key"
+    try:
+        if not path.exists():
+            _create_secret_key(path)
+        key = path.read_text("ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot keep the secret key in {path}: {error.strerror}. Make DATA_DIR writable, or "
+            "set SECRET_KEY."
+        ) from error
+    if len(key) < 32:
+        raise ConfigurationError(f"{path} is damaged. Delete it (everybody signs in again).")
+    return key
+
+
+def _create_secret_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key.") as file:  # mode 0600
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            os.link(file.name, path)
+        except FileExistsError:
+            return  # another process was faster; its key is the key

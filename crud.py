@@ -1,0 +1,104 @@
+"""Queries of the spine: users and drone models.
+
+Functions take the request's session and never commit. What a path names and cannot exist (an
+unspeakable user name, a number beyond the column) is simply not found: no driver sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from models import User, UserDroneModel
+from racer.errors import AlreadyExistsError, NotFoundError
+from schemas import DroneModelCreate, clean_username
+
+_MAX_ID = 2**31 - 1  # PostgreSQL's integer
+
+
+def find_user(session: Session, username: str) -> User | None:
+    """The account of that name with its drone models, or None."""
+    try:
+        name = clean_username(username)
+    except ValueError:
+        return None
+    query = select(User).where(User.username == name).options(selectinload(User.drone_models))
+    return session.scalars(query).one_or_none()
+
+
+def get_user(session: Session, username: str) -> User:
+    """Like `find_user`, but raises NotFoundError."""
+    user = find_user(session, username)
+    if user is None:
+        raise NotFoundError(f"There is no user named {username[:64]!r}.")
+    return user
+
+
+def create_user(session: Session, username: str, *, password_hash: str | None) -> User:
+    """Add an account; the unique constraint decides between simultaneous creators.
+
+    Raises AlreadyExistsError when the name is taken.
+    """
+    user = User(username=username, password_hash=password_hash, drone_models=[])
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError as error:
+        raise AlreadyExistsError(
+            f"The user name {username!r} is already taken. Choose another one."
+        ) from error
+    return user
+
+
+def create_drone_model(session: Session, user: User, wanted: DroneModelCreate) -> UserDroneModel:
+    """Add a drone model to the user's; `drone_details` are stored as they were sent."""
+    model = UserDroneModel(
+        user=user,
+        title=wanted.title,
+        description=wanted.description,
+        training_epochs=wanted.training_epochs,
+        drone_details=wanted.drone_details.as_sent(),
+    )
+    session.add(model)
+    session.flush()
+    return model
+
+
+def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDroneModel:
+    """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
+    model = find_drone_model(session, drone_id)
+    if model is None or model.user_id != user.id or model.drone_id != drone_id.lower():
+        raise NotFoundError(f"{user.username} has no drone model {drone_id[:64]!r}.")
+    return model
+
+
+def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
+    """The drone model whose integer id or UUID `key` is, or None."""
+    query = select(UserDroneModel)
+    if key.isascii() and key.isdigit():
+        if len(key) > 10 or int(key) > _MAX_ID:
+            return None
+        query = query.where(UserDroneModel.id == int(key))
+    elif len(key) == 36 and key.isascii() and "\0" not in key:
+        query = query.where(UserDroneModel.drone_id == key.lower())
+    else:
+        return None
+    return session.scalars(query).one_or_none()
+
+
+def get_drone_model(session: Session, key: str) -> UserDroneModel:
+    """Like `find_drone_model`, but raises NotFoundError."""
+    model = find_drone_model(session, key)
+    if model is None:
+        raise NotFoundError(f"There is no drone model {key[:64]!r}.")
+    return model
+
+
+def update_drone_model(session: Session, model: UserDroneModel, changes: dict[str, Any]) -> None:
+    """Set the given columns."""
+    for name, value in changes.items():
+        setattr(model, name, value)
+    session.flush()

@@ -1,0 +1,64 @@
+"""The web service: `python main.py` serves the API, the sockets and the console on port 5000.
+
+`create_app()` builds it and touches nothing; the lifespan brings up the database, the control
+service (ROS 2 node and, unless STACK says otherwise, vehicle and controller processes) and the
+training service, and takes them down in the opposite order.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from racer.accounts.routes import router as accounts
+from racer.cameras.routes import router as cameras
+from racer.console import page
+from racer.control.routes import router as control
+from racer.control.service import ControlService
+from racer.errors import ConfigurationError
+from racer.process import configure_logging
+from racer.settings import Settings, get_settings
+from racer.training.routes import router as training
+from racer.training.service import TrainingService
+from racer.web.app import assemble, spine
+from racer.web.health import router as health
+from racer.web.server import serve
+
+ROUTERS = (accounts, control, training, cameras, health)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Everything that lives as long as the service, kept on `app.state`."""
+    settings: Settings = app.state.settings
+    async with (
+        spine(app),
+        ControlService(settings) as app.state.control,
+        TrainingService(settings, app.state.database.session_factory) as app.state.training,
+    ):
+        yield
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The whole service, not yet running."""
+    app = assemble(settings or get_settings(), routers=ROUTERS, lifespan=lifespan)
+    page.mount(app)
+    return app
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit code."""
+    try:
+        settings = get_settings()
+    except ConfigurationError as error:
+        print(f"Toledo Racer cannot start: {error.message}", file=sys.stderr)
+        return 1
+    configure_logging(settings.log_level, program="main")
+    return serve(create_app(settings), settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The seed's REST API: users, their drone models, signing in.
+
+Handlers are plain functions: they run in the thread pool, where waiting for the database holds up
+nobody else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import OAuth2PasswordRequestForm
+
+import crud
+from auth import (
+    TOKEN_LIFETIME_S,
+    CurrentUser,
+    OptionalUser,
+    create_token,
+    hash_password,
+    password_matches,
+    require_write_access,
+)
+from database import Database, SessionDep
+from models import User, UserDroneModel
+from racer.errors import UnauthorizedError
+from schemas import (
+    DroneModelCreate,
+    DroneModelOut,
+    DroneModelUpdate,
+    ErrorOut,
+    TokenOut,
+    UserCreate,
+    UserOut,
+)
+
+router = APIRouter()
+
+
+def _errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries: `_errors(s404="No such user.")`."""
+    return {
+        int(status[1:]): {"model": ErrorOut, "description": text}
+        for status, text in descriptions.items()
+    }
+
+
+_UNKNOWN_USER = "No user has that name."
+_PROTECTED = "The account has a password: sign in first, or the token is wrong or expired."
+
+
+@router.post(
+    "/users/",
+    tags=["users"],
+    summary="Create a user",
+    response_model=UserOut,
+    responses=_errors(s400="The name is taken."),
+)
+def create_user(wanted: UserCreate, session: SessionDep) -> User:
+    """A bare `username` is enough. With a `password` the account is its owner's alone."""
+    # Hashed before the first query: a write transaction must not wait for bcrypt.
+    password_hash = None if wanted.password is None else hash_password(wanted.password)
+    return crud.create_user(session, wanted.username, password_hash=password_hash)
+
+
+@router.get(
+    "/users/me",
+    tags=["users"],
+    summary="Who am I?",
+    response_model=UserOut,
+    responses=_errors(s401="No token, or a wrong or expired one."),
+)
+def read_me(user: CurrentUser) -> User:
+    """The account of the token."""
+    return user
+
+
+@router.get(
+    "/users/{username}",
+    tags=["users"],
+    summary="Get a user by name",
+    response_model=UserOut,
+    responses=_errors(s404=_UNKNOWN_USER),
+)
+def read_user(username: str, session: SessionDep) -> User:
+    """The account and its drone models."""
+    return crud.get_user(session, username)
+
+
+@router.get(
+    "/users/{username}/drone-models/",
+    tags=["drone models"],
+    summary="List a user's drone models",
+    response_model=list[DroneModelOut],
+    responses=_errors(s404=_UNKNOWN_USER),
+)
+def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel]:
+    """Oldest first."""
+    return crud.get_user(session, username).drone_models
+
+
+@router.post(
+    "/users/{username}/drone-models/",
+    tags=["drone models"],
+    summary="Create a drone model for a user",
+    response_model=DroneModelOut,
+    responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
+)
+def create_drone_model(
+    username: str, wanted: DroneModelCreate, session: SessionDep, visitor: OptionalUser
+) -> UserDroneModel:
+    """`drone_details` are texts, "" for the default, and come back unchanged."""
+    user = crud.get_user(session, username)
+    require_write_access(user, visitor)
+    return crud.create_drone_model(session, user, wanted)
+
+
+@router.get(
+    "/users/{username}/drone-models/{drone_id}",
+    tags=["drone models"],
+    summary="Get one drone model",
+    response_model=DroneModelOut,
+    responses=_errors(s404="No such user, or no such drone model of that user."),
+)
+def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
+    """By the user's name and the model's UUID."""
+    return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+
+
+@router.put(
+    "/drone-models/{model_id}/",
+    tags=["drone models"],
+    summary="Update a drone model's metrics and status",
+    response_model=DroneModelOut,
+    responses=_errors(s401=_PROTECTED, s404="No such drone model."),
+)
+def update_drone_model(
+    model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: OptionalUser
+) -> UserDroneModel:
+    """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
+    model = crud.get_drone_model(session, model_id)
+    require_write_access(model.user, visitor)
+    crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
+    return model
+
+
+@router.post(
+    "/token",
+    tags=["users"],
+    summary="Sign in (OAuth2 password flow)",
+    responses=_errors(s401="The name or the password is wrong."),
+)
+def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request) -> TokenOut:
+    """A bearer token, valid for 30 minutes. The body is a form, as OAuth2 wants it."""
+    database: Database = request.app.state.database
+    with database.session(read_only=True) as session:
+        user = crud.find_user(session, form.username)
+    # The session is closed: checking a password takes a quarter of a second, on purpose.
+    password_hash = None if user is None else user.password_hash
+    if not password_matches(form.password, password_hash) or user is None:
+        raise UnauthorizedError("The name or the password is wrong.")
+    return TokenOut(
+        access_token=create_token(user, request.app.state.secret_key),
+        expires_in=TOKEN_LIFETIME_S,
+    )

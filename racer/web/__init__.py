@@ -1,0 +1,1 @@
+"""What every slice's HTTP shares: assembling the app, errors, middleware, health, serving."""

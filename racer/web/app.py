@@ -1,0 +1,69 @@
+"""Assembling the app: the same middleware, errors and database for the product and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
+
+from auth import load_secret_key
+from database import Database
+from racer.settings import Settings
+from racer.web.errors import install_error_handlers
+from racer.web.middleware import EitherSlash, RequestLog
+from schemas import ValidationErrorOut
+
+MAX_BODY_BYTES = 1 << 20
+_LOCAL_ORIGIN = r"https?://(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
+
+
+def assemble(
+    settings: Settings,
+    *,
+    routers: Iterable[APIRouter],
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+) -> FastAPI:
+    """An app with `routers` behind the common middleware; `lifespan` makes its resources."""
+    app = FastAPI(
+        title="Toledo Racer",
+        summary="Train, race and fly autonomous drones.",
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,  # EitherSlash does it without a redirect
+        max_body_size=MAX_BODY_BYTES,
+        responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
+    )
+    app.state.settings = settings
+    for router in routers:
+        app.include_router(router)
+    install_error_handlers(app)
+    # The last one added is the outermost: an error answer needs its CORS headers too.
+    app.add_middleware(EitherSlash, routes=app.routes)
+    app.add_middleware(RequestLog)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_origin_regex=_LOCAL_ORIGIN,
+        allow_credentials="*" not in settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID"],
+    )
+    return app
+
+
+@asynccontextmanager
+async def spine(app: FastAPI) -> AsyncIterator[None]:
+    """The part of the lifespan that every assembly needs: migrated database, secret key."""
+    settings: Settings = app.state.settings
+    database = Database(settings.effective_database_url)
+    try:
+        await run_in_threadpool(database.upgrade)
+        app.state.secret_key = await run_in_threadpool(load_secret_key, settings)
+        app.state.database = database
+        yield
+    finally:
+        database.dispose()

@@ -1,0 +1,94 @@
+"""Every error becomes `{"detail": text}`, and the text is for the person at the client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from racer.errors import RacerError
+
+log = structlog.get_logger(__name__)
+_MAX_SHOWN_ERRORS = 8
+_MAX_TEXT = 400
+_PLACES = frozenset({"body", "query", "path", "header", "cookie"})
+
+
+class PoliteJSONResponse(JSONResponse):
+    """ASCII JSON: an error may quote half of a surrogate pair, which UTF-8 cannot hold."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Give `app` the handlers of this module."""
+    app.exception_handler(RacerError)(_racer_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    for lost in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.exception_handler(lost)(_database_error)
+
+
+async def _racer_error(_request: Request, error: RacerError) -> JSONResponse:
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("unavailable", error=error.message, status=error.status)
+    unauthorized = error.status == HTTPStatus.UNAUTHORIZED
+    headers = {"WWW-Authenticate": "Bearer"} if unauthorized else None
+    return PoliteJSONResponse({"detail": error.message}, error.status, headers)
+
+
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"There is nothing at {request.url.path[:200]}. /docs lists what there is."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = (
+            f"{request.method} does nothing at {request.url.path[:200]}. /docs lists what does."
+        )
+    return PoliteJSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    errors = [_field_error(item) for item in error.errors()]
+    shown = [_sentence(item) for item in errors[:_MAX_SHOWN_ERRORS]]
+    if len(errors) > _MAX_SHOWN_ERRORS:
+        shown.append(f"and {len(errors) - _MAX_SHOWN_ERRORS} more")
+    content = {"detail": "; ".join(shown), "errors": errors[:100]}
+    return PoliteJSONResponse(content, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    log.error("database does not answer", reason=reason)
+    return PoliteJSONResponse(
+        {"detail": "The database does not answer now. Try again in a moment."},
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
+def _field_error(item: Mapping[str, Any]) -> dict[str, Any]:
+    loc: Sequence[str | int] = item["loc"]
+    context: Mapping[str, Any] = item.get("ctx") or {}
+    if item["type"] == "json_invalid":
+        return {"loc": ["body"], "msg": f"is not valid JSON (character {loc[-1]})"}
+    if item["type"] == "value_error":  # our own sentence, without pydantic's prefix
+        return {"loc": list(loc), "msg": str(context["error"])[:_MAX_TEXT]}
+    message: str = item["msg"]
+    return {"loc": list(loc), "msg": (message[:1].lower() + message[1:])[:_MAX_TEXT]}
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """`drone_details.velocityLimit: must be a number from 0.5 to 20 m/s, …`."""
+    loc = error["loc"]
+    names = loc[1:] if len(loc) > 1 and loc[0] in _PLACES else loc
+    return f"{'.'.join(str(name)[:64] for name in names)}: {error['msg']}"

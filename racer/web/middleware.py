@@ -1,0 +1,126 @@
+"""Pure ASGI middleware: one log line a request with its id, and both spellings of a trailing slash.
+
+No BaseHTTPMiddleware: it would sit between a stream and its client.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import AnyStr
+from uuid import uuid4
+
+import structlog
+from fastapi.routing import iter_route_contexts
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Mount, compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from racer.web.errors import PoliteJSONResponse
+
+log = structlog.get_logger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET_PATHS = frozenset({"/livez", "/readyz"})
+
+
+class RequestLog:
+    """Gives every request an id, logs it once at its end, answers an unforeseen error politely.
+
+    An error after the answer began cannot be told to the client any more: it goes on to the
+    server, which logs it and cuts the connection, so that nobody takes a part for the whole.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._observe(scope, receive, send, request_id)
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            elif message["type"] == "websocket.accept":
+                status = 101
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        except Exception:
+            if status or scope["type"] == "websocket":
+                raise
+            log.exception("request failed", path=scope["path"])
+            answer = PoliteJSONResponse(
+                {
+                    "detail": "Something went wrong here, not with your request. Try again; if it "
+                    f"stays, report the request id {request_id}."
+                },
+                status_code=500,
+            )
+            await answer(scope, receive, watched_send)
+        finally:
+            _log_request(scope, status, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    """The query is left out: people put tokens there."""
+    write = log.debug if scope["path"] in _QUIET_PATHS else log.info
+    write(
+        "request" if scope["type"] == "http" else "socket closed",
+        method=scope.get("method", "WEBSOCKET"),
+        path=scope["path"],
+        status=status,
+        ms=round(seconds * 1000, 1),
+    )
+
+
+class EitherSlash:
+    """Serves `/users` as `/users/` and `/readyz/` as `/readyz`, without a redirect.
+
+    A redirect makes many clients drop the body of a POST. A path that no route has in either
+    spelling passes on unchanged, to whatever is mounted.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
+        self.app = app
+        self._routes = routes
+        self._known: list[re.Pattern[str]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"} and not self._knows(scope["path"]):
+            other = _other_spelling(scope["path"])
+            if self._knows(other):
+                raw = scope.get("raw_path") or scope["path"].encode()
+                scope = dict(scope, path=other, raw_path=_other_spelling(raw))
+        await self.app(scope, receive, send)
+
+    def _knows(self, path: str) -> bool:
+        if not self._known:  # routes are complete when the first request comes
+            self._known = [
+                compile_path(context.path)[0]
+                for context in iter_route_contexts(self._routes)
+                if context.path is not None and not isinstance(context.original_route, Mount)
+            ]
+        return any(pattern.match(path) for pattern in self._known)
+
+
+def _other_spelling(path: AnyStr) -> AnyStr:
+    slash = path[:0] + ("/" if isinstance(path, str) else b"/")
+    return path.removesuffix(slash) if path.endswith(slash) else path + slash

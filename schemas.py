@@ -1,0 +1,361 @@
+"""Wire types of the spine: users, drone models, tokens, errors.
+
+`DroneDetails` keeps every text as the client typed it and checks that it means something;
+`flight_settings()` gives the numbers. Messages are written for the person at the client, which
+shows them as they are: they name the allowed range, never echo more than a few characters.
+"""
+
+# The drone details' names are the seed API's.
+# ruff: noqa: N815
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    WithJsonSchema,
+    model_validator,
+)
+
+from models import Status
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MAX_DETAILS_BYTES = 16_384
+_MAX_DETAILS_DEPTH = 16
+_ON = frozenset({"true", "on", "yes", "1"})
+_OFF = frozenset({"false", "off", "no", "0", ""})
+USERNAME_RULE = (
+    "must be 1 to 64 letters, digits, spaces or . _ - @ + ' characters, with at least one letter "
+    "or digit"
+)
+
+
+@dataclass(frozen=True)
+class NumberField:
+    """What one numeric drone detail accepts, and what "" means."""
+
+    low: float
+    high: float
+    default: float
+    unit: str
+
+    def parse(self, value: object) -> float:
+        """The number meant by a text, a JSON number, or nothing; ValueError names the range."""
+        if isinstance(value, str):
+            value = value.strip(" \t\r\n")
+        if value is None or value == "":
+            return self.default
+        number: object = value
+        if isinstance(value, str) and len(value) <= 32 and _NUMBER.fullmatch(value):
+            number = float(value)
+        # Compared before any conversion: a JSON integer may exceed every float.
+        if (
+            isinstance(number, (int, float))
+            and not isinstance(number, bool)
+            and self.low <= number <= self.high
+        ):
+            return float(number) + 0.0  # -0.0 becomes 0.0
+        raise ValueError(
+            f"must be a number from {self.low:g} to {self.high:g} {self.unit}, "
+            f"or empty for the default; got {_shown(value)}"
+        )
+
+    def json_schema(self) -> dict[str, Any]:
+        """How the API's document describes the field."""
+        return {
+            "type": "string",
+            "description": f"{self.low:g} to {self.high:g} {self.unit}, empty for the default "
+            f"({self.default:g}). A JSON number is accepted too.",
+            "examples": [f"{self.default:g}"],
+        }
+
+
+ALTITUDE = NumberField(1.5, 100.0, 2.5, "m")
+VELOCITY = NumberField(0.5, 20.0, 8.0, "m/s")
+YAW = NumberField(5.0, 360.0, 90.0, "°/s")
+WIND = NumberField(0.0, 15.0, 3.0, "m/s")
+
+
+def _shown(value: object) -> str:
+    """A few harmless characters of what was sent."""
+    if isinstance(value, int) and abs(value) > 10**20:
+        return "a huge number"  # printing one may take longer than Python allows
+    if not isinstance(value, (str, int, float)):
+        return "no number or text" if value is not None else "nothing"
+    text = ascii(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _parse_switch(value: object) -> bool:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word is None or word is False or (isinstance(word, str) and word in _OFF):
+        return False
+    if word is True or (isinstance(word, str) and word in _ON):
+        return True
+    raise ValueError(f'must be "true", "false" or empty (off); got {_shown(value)}')
+
+
+def _parse_algorithm(value: object) -> Literal["ppo", "sac"]:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in ("", None, "ppo"):
+        return "ppo"
+    if word == "sac":
+        return "sac"
+    raise ValueError(f'must be "ppo", "sac" or empty for ppo; got {_shown(value)}')
+
+
+def _parse_race_type(value: object) -> str:
+    if value is None:
+        return "time-trial"
+    if not isinstance(value, str) or len(value) > 64:
+        raise ValueError("must be a text of at most 64 characters, or empty for time-trial")
+    return value.strip() or "time-trial"
+
+
+def _unchanged(parse: Any) -> AfterValidator:
+    """Check with `parse`, keep what was sent."""
+
+    def check(value: object) -> object:
+        parse(value)
+        return value
+
+    return AfterValidator(check)
+
+
+@dataclass(frozen=True)
+class FlightSettings:
+    """What the drone details mean. Wind is 0 when it is off."""
+
+    altitude_m: float
+    velocity_limit_m_s: float
+    yaw_limit_deg_s: float
+    wind_speed_m_s: float
+    algorithm: Literal["ppo", "sac"]
+    race_type: str
+
+
+_AltitudeText = Annotated[Any, _unchanged(ALTITUDE.parse), WithJsonSchema(ALTITUDE.json_schema())]
+_VelocityText = Annotated[Any, _unchanged(VELOCITY.parse), WithJsonSchema(VELOCITY.json_schema())]
+_YawText = Annotated[Any, _unchanged(YAW.parse), WithJsonSchema(YAW.json_schema())]
+_WindText = Annotated[Any, _unchanged(WIND.parse), WithJsonSchema(WIND.json_schema())]
+_Switch = Annotated[
+    Any,
+    _unchanged(_parse_switch),
+    WithJsonSchema({"type": "string", "enum": ["true", "false", ""]}),
+]
+_Algorithm = Annotated[
+    Any,
+    _unchanged(_parse_algorithm),
+    WithJsonSchema({"type": "string", "enum": ["ppo", "sac", ""]}),
+]
+_RaceType = Annotated[
+    Any,
+    _unchanged(_parse_race_type),
+    WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["time-trial"]}),
+]
+
+
+class DroneDetails(BaseModel):
+    """Race configuration as the client sends it: texts, "" where nothing was typed, extras kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    raceType: _RaceType = ""
+    algorithm: _Algorithm = ""
+    flightAltitude: _AltitudeText = ""
+    velocityLimit: _VelocityText = ""
+    yawLimit: _YawText = ""
+    enableWind: _Switch = ""
+    windSpeed: _WindText = ""
+
+    @model_validator(mode="after")
+    def _storable(self) -> Self:
+        """Whatever else is in it must be small, finite JSON that every client can read back."""
+        if _too_deep(sent := self.as_sent()):
+            raise ValueError(f"must be nested at most {_MAX_DETAILS_DEPTH} deep")
+        try:
+            size = len(json.dumps(sent, allow_nan=False, ensure_ascii=False).encode())
+        except ValueError as error:  # an infinite number, or half of a surrogate pair
+            raise ValueError("must hold only finite numbers and valid Unicode text") from error
+        if size > _MAX_DETAILS_BYTES:
+            raise ValueError(f"must be at most {_MAX_DETAILS_BYTES} bytes of JSON")
+        return self
+
+    def as_sent(self) -> dict[str, Any]:
+        """Exactly the keys and values that came, for storage and answers."""
+        sent = {
+            name: getattr(self, name) for name in _DETAIL_NAMES if name in self.model_fields_set
+        }
+        return sent | (self.model_extra or {})
+
+    def flight_settings(self) -> FlightSettings:
+        """The parsed numbers, with the default wherever nothing was typed."""
+        wind = WIND.parse(self.windSpeed)
+        return FlightSettings(
+            altitude_m=ALTITUDE.parse(self.flightAltitude),
+            velocity_limit_m_s=VELOCITY.parse(self.velocityLimit),
+            yaw_limit_deg_s=YAW.parse(self.yawLimit),
+            wind_speed_m_s=wind if _parse_switch(self.enableWind) else 0.0,
+            algorithm=_parse_algorithm(self.algorithm),
+            race_type=_parse_race_type(self.raceType),
+        )
+
+
+_DETAIL_NAMES = tuple(DroneDetails.model_fields)
+
+
+def _too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_MAX_DETAILS_DEPTH + 1):
+        children = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list))
+        ]
+        level = [child for group in children for child in group]
+        if not level:
+            return False
+    return True
+
+
+def clean_username(value: str) -> str:
+    """The one spelling of a name: trimmed and composed (NFC); ValueError tells the rule."""
+    name = unicodedata.normalize("NFC", value.strip())
+    kinds = [unicodedata.category(character)[0] for character in name]
+    allowed = all(
+        kind in "LMN" or character in " ._-@+'" for kind, character in zip(kinds, name, strict=True)
+    )
+    if not 1 <= len(name) <= 64 or not allowed or not {"L", "N"} & set(kinds):
+        raise ValueError(USERNAME_RULE)
+    if name == "me":
+        raise ValueError('must not be "me", which means the signed-in user')
+    return name
+
+
+def _check_password(value: str) -> str:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid Unicode text") from error
+    # bcrypt reads 72 bytes and stops at a NUL: longer passwords would be cut silently.
+    if not 8 <= size <= 72 or "\0" in value:
+        raise ValueError("must be 8 to 72 bytes long (an accented letter takes two), without NUL")
+    return value
+
+
+def _check_text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    return value
+
+
+def _default_epochs(value: object) -> object:
+    return 20 if value is None or value == "" else value
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
+
+
+class UserCreate(BaseModel):
+    """A new account; a password makes everything under the name its owner's."""
+
+    username: Annotated[
+        str,
+        AfterValidator(clean_username),
+        Field(description=f"Trimmed; {USERNAME_RULE}.", examples=["ada"]),
+    ]
+    password: Annotated[str, AfterValidator(_check_password)] | None = Field(
+        None, description="Optional; 8 to 72 bytes. Without one the account is open to everybody."
+    )
+
+
+class DroneModelCreate(BaseModel):
+    """A drone model to configure and train."""
+
+    title: Text = Field(max_length=200, examples=["First laps"])
+    description: Text = Field("", max_length=10_000)
+    training_epochs: Annotated[int, BeforeValidator(_default_epochs)] = Field(20, ge=1, le=1000)
+    drone_details: DroneDetails = Field(default_factory=DroneDetails)
+
+
+class DroneModelUpdate(BaseModel):
+    """Metrics and status; what is left out stays as it is."""
+
+    status: Status | None = None
+    train_loss: FiniteFloat | None = None
+    train_accuracy: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("give at least one of status, train_loss and train_accuracy")
+        if "status" in self.model_fields_set and self.status is None:
+            raise ValueError(f"status must be one of {', '.join(Status)}")
+        return self
+
+
+class DroneModelOut(BaseModel):
+    """A drone model; `drone_details` as they were sent."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    user_id: int
+    drone_id: str = Field(description="UUID", examples=["6f8d2f0e-3c1b-4c55-9a77-0f6d3c9a1b2e"])
+    title: str
+    description: str
+    training_epochs: int
+    drone_details: dict[str, Any]
+    status: Status
+    train_loss: float | None
+    train_accuracy: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserOut(BaseModel):
+    """An account and its drone models."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    username: str
+    drone_models: list[DroneModelOut]
+
+
+class TokenOut(BaseModel):
+    """What the OAuth2 password flow answers."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name, no secret
+    expires_in: int = Field(description="Seconds that the token is valid.", examples=[1800])
+
+
+class ErrorOut(BaseModel):
+    """Every error has a `detail` that a client can show as it is."""
+
+    detail: str
+
+
+class FieldError(BaseModel):
+    """One refused part of a request."""
+
+    loc: list[str | int] = Field(examples=[["body", "drone_details", "velocityLimit"]])
+    msg: str
+
+
+class ValidationErrorOut(ErrorOut):
+    """`detail` names every refused field; `errors` lists them for programs."""
+
+    errors: list[FieldError]
