@@ -50,6 +50,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
         timeout_graceful_shutdown=1,
         server_header=False,
     )
+    config.load()  # before the lifespan: NiceGUI looks there for the server of its app
     server = _Server(config, streams)
     with listener, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         try:

@@ -1,0 +1,237 @@
+"""One page's hold on the services: who is signed in there, which drone model is chosen.
+
+The browser names nothing here. Whatever it triggers acts for the pilot that this object let in, on
+the drone model that this pilot owns. Database work runs in threads, one short transaction each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.orm import Session
+
+import auth
+import crud
+from database import Database
+from models import UserDroneModel
+from racer.console.flight_panel import Outcome
+from racer.console.model_form import ALGORITHMS, RACE_TYPES, FormError
+from racer.console.queries import open_usernames
+from racer.console.setup_panel import ModelCard
+from racer.control.service import ControlService
+from racer.errors import RacerError, UnauthorizedError
+from racer.training.service import TrainingService
+from schemas import DroneDetails, DroneModelCreate, UserCreate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Backend:
+    """Implements what the panels ask for; see their constructors for the contracts."""
+
+    def __init__(
+        self, *, database: Database, control: ControlService, training: TrainingService
+    ) -> None:
+        self._database = database
+        self._control = control
+        self._training = training
+        self._username: str | None = None
+        self._drone_id: str | None = None
+
+    @classmethod
+    def of(cls, app: FastAPI) -> Backend:
+        """A fresh one, signed in as nobody, on the running app's services."""
+        state = app.state
+        return cls(database=state.database, control=state.control, training=state.training)
+
+    # accounts
+
+    async def open_pilots(self, limit: int) -> list[str]:
+        """Names of the newest accounts without a password."""
+        return await self._read(open_usernames, limit)
+
+    async def sign_in(self, username: str, password: str) -> str:
+        """Let the pilot in and return the name as stored.
+
+        Raises NotFoundError for an unknown name, UnauthorizedError for a wrong password.
+        """
+        user = await self._read(crud.get_user, username)
+        if user.password_hash is not None and not await asyncio.to_thread(
+            auth.password_matches, password, user.password_hash
+        ):
+            raise UnauthorizedError(
+                "The password is wrong." if password else "This account needs its password."
+            )
+        self._username = user.username
+        return user.username
+
+    async def create_pilot(self, username: str, password: str) -> str:
+        """A new account, signed in. Raises FormError or AlreadyExistsError."""
+        wanted = _parse(UserCreate, {"username": username, "password": password or None})
+        password_hash = (
+            await asyncio.to_thread(auth.hash_password, wanted.password)
+            if wanted.password is not None
+            else None
+        )
+        await self._write(crud.create_user, wanted.username, password_hash=password_hash)
+        self._username = wanted.username
+        return wanted.username
+
+    def sign_out(self) -> None:
+        """Forget the pilot and the drone model."""
+        self._username = self._drone_id = None
+
+    # drone models
+
+    async def models(self) -> list[ModelCard]:
+        """The pilot's drone models, newest first."""
+        user = await self._read(crud.get_user, self._pilot)
+        return [_card(model) for model in reversed(user.drone_models)]
+
+    async def create_model(self, body: dict[str, Any]) -> ModelCard:
+        """A new drone model. Raises FormError with a message for each field that is wrong."""
+        wanted = _parse(DroneModelCreate, body)
+        pilot = self._pilot
+
+        def create(session: Session) -> ModelCard:
+            return _card(crud.create_drone_model(session, crud.get_user(session, pilot), wanted))
+
+        return await self._write(create)
+
+    async def choose(self, drone_id: str | None) -> None:
+        """Act on this drone model from now on. Raises NotFoundError if it is not the pilot's."""
+        if drone_id is not None:
+            await self._read(_own_model, self._pilot, drone_id)
+        self._drone_id = drone_id
+
+    async def status(self, drone_id: str) -> str:
+        """The stored training status of one of the pilot's drone models."""
+        model = await self._read(_own_model, self._pilot, drone_id)
+        return model.status.value
+
+    # training
+
+    async def start_training(self, drone_id: str) -> None:
+        """Train the model, anew if it has been trained before."""
+        await self._read(_own_model, self._pilot, drone_id)
+        await self._training.start(drone_id, again=True)
+
+    async def cancel_training(self, drone_id: str) -> None:
+        """End the model's training."""
+        await self._read(_own_model, self._pilot, drone_id)
+        await self._training.cancel(drone_id)
+
+    def follow_training(self, drone_id: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The messages of `/ws/train`."""
+        return self._training.follow(drone_id)
+
+    # flying
+
+    def latest_telemetry(self) -> Mapping[str, Any] | None:
+        """The newest telemetry, or None before the first."""
+        return self._control.telemetry.latest()
+
+    async def send_command(self, command: str) -> Outcome:
+        """Send it and wait for the controller's answer; failures come back as words."""
+        try:
+            result = await self._control.send_command(command)
+        except RacerError as error:
+            return Outcome(ok=False, message=error.message)
+        return Outcome(ok=result.ok, message=result.message)
+
+    def stream_url(self) -> str | None:
+        """The MJPEG stream of the chosen drone."""
+        if self._username is None or self._drone_id is None:
+            return None
+        return f"/gazebo-stream/{self._drone_id}?username={quote(self._username, safe='')}"
+
+    async def start_simulation(self) -> dict[str, Any]:
+        """`{"status", "message"}` as the API answers it."""
+        return await self._simulate(self._control.start_simulation)
+
+    async def stop_simulation(self) -> dict[str, Any]:
+        """`{"status", "message"}` as the API answers it."""
+        return await self._simulate(self._control.stop_simulation)
+
+    async def _simulate(self, action: Callable[[UserDroneModel], Any]) -> dict[str, Any]:
+        if self._drone_id is None:
+            return {"status": "error", "message": "Choose a drone model first."}
+        try:
+            model = await self._read(_own_model, self._pilot, self._drone_id)
+            answer = await action(model)
+        except RacerError as error:
+            return {"status": "error", "message": error.message}
+        return dict(answer)
+
+    @property
+    def _pilot(self) -> str:
+        if self._username is None:
+            raise UnauthorizedError("Choose a pilot first.")
+        return self._username
+
+    async def _read(
+        self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def transaction() -> T:
+            with self._database.session(read_only=True) as session:
+                return work(session, *args, **kwargs)
+
+        return await asyncio.to_thread(transaction)
+
+    async def _write(
+        self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def transaction() -> T:
+            with self._database.session() as session:
+                return work(session, *args, **kwargs)
+
+        return await asyncio.to_thread(transaction)
+
+
+def _own_model(session: Session, pilot: str, drone_id: str) -> UserDroneModel:
+    return crud.get_users_drone_model(session, crud.get_user(session, pilot), drone_id)
+
+
+def _parse(kind: type[M], body: dict[str, Any]) -> M:
+    """The API's own check of a request body, its complaints by field."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        messages = {
+            str(problem["loc"][-1]) if problem["loc"] else "": _sentence(problem["msg"])
+            for problem in error.errors(include_url=False, include_context=False)
+        }
+        raise FormError(messages) from error
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].upper() + message[1:].rstrip(".") + "."
+
+
+def _card(model: UserDroneModel) -> ModelCard:
+    details = DroneDetails.model_validate(model.drone_details)
+    flight = details.flight_settings()
+    wind = f"{flight.wind_speed_m_s:g} m/s" if flight.wind_speed_m_s else "Off"
+    return ModelCard(
+        drone_id=model.drone_id,
+        title=model.title,
+        epochs=model.training_epochs,
+        status=model.status.value,
+        facts={
+            "Race": RACE_TYPES.get(flight.race_type, flight.race_type),
+            "Algorithm": ALGORITHMS[flight.algorithm],
+            "Epochs": str(model.training_epochs),
+            "Wind": wind,
+            "Altitude": f"{flight.altitude_m:g} m",
+            "Speed limit": f"{flight.velocity_limit_m_s:g} m/s",
+            "Yaw limit": f"{flight.yaw_limit_deg_s:g} °/s",
+        },
+    )

@@ -1,0 +1,152 @@
+"""Flying: seven buttons, the keyboard, and a log of what became of every command.
+
+A button sends its command once and the drone keeps doing it, as the commands are defined. A key
+flies only while it is held. Whatever this page set in motion, it stops when it goes away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from nicegui import background_tasks, ui
+
+from racer.console.dead_man import DeadMan
+from racer.console.elements import FlightKeys
+from racer.console.layout import card, text
+
+HOLD_TIMEOUT_S = 1.0  # four missed beats of flight_keys.js
+LOG_LINES = 6
+# A click without a connection would wait in the socket's buffer and fly the drone later.
+_EMIT_IF_CONNECTED = "() => window.socket?.connected && emit()"
+MOTIONS = {"move_forward", "move_backward", "turn_left", "turn_right"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a command."""
+
+    ok: bool
+    message: str
+
+
+SendCommand = Callable[[str], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True)
+class _Button:
+    command: str
+    label: str
+    icon: str
+    key: str
+    look: str = ""
+
+
+_PAD = (
+    _Button("takeoff", "Take off", "flight_takeoff", "T", "up"),
+    _Button("move_forward", "Forward", "arrow_upward", "↑"),
+    _Button("land", "Land", "flight_land", "L", "down"),
+    _Button("turn_left", "Turn left", "rotate_left", "←"),
+    _Button("stop", "Stop", "pan_tool", "Space", "halt"),
+    _Button("turn_right", "Turn right", "rotate_right", "→"),
+    None,
+    _Button("move_backward", "Backward", "arrow_downward", "↓"),
+    None,
+)
+
+
+class FlightPanel:
+    """The pad of one page. `send` reports failures in its outcome, it does not raise."""
+
+    def __init__(self, send: SendCommand) -> None:
+        self._send = send
+        self._moving = False
+        self._lines: deque[ui.element] = deque()
+        self._dead_man = DeadMan(self._lost_touch, timeout_s=HOLD_TIMEOUT_S)
+        with card("Fly", step=4, classes="fly") as (_section, head):
+            with head:
+                FlightKeys(on_command=self._on_key, on_alive=self._dead_man.feed)
+            with ui.element("div").classes("fly-body"):
+                self._build_pad()
+                self._build_log()
+        client = ui.context.client
+        client.on_disconnect(self._on_leave)
+        client.on_delete(self._on_leave)
+
+    def _build_pad(self) -> None:
+        pad = ui.element("div").classes("pad").props("data-flight-pad role=group")
+        pad.props('aria-label="Flight commands"')
+        with pad:
+            for button in _PAD:
+                if button is None:
+                    ui.element("span").classes("pad-gap")
+                else:
+                    self._build_key(button)
+
+    def _build_key(self, button: _Button) -> None:
+        """`data-command` lets flight_keys.js light the button of a held key."""
+
+        async def press() -> None:
+            await self._command(button.command)
+
+        key = ui.button(color=None).props("unelevated")
+        key.on("click", press, js_handler=_EMIT_IF_CONNECTED)
+        key.classes(f"key {button.look}")
+        key.props(f'data-command="{button.command}" aria-label="{button.label}"')
+        with key:
+            ui.icon(button.icon).props("aria-hidden=true")
+            text(button.label)
+            text(button.key, "kbd").props("aria-hidden=true")
+
+    def _build_log(self) -> None:
+        with ui.element("div").classes("log"):
+            text("Commands", "h3")
+            self._log = ui.element("div").classes("stack log-lines").props("role=log")
+            with self._log:
+                self._empty = text(
+                    "Take off first. Hold an arrow key to move, let go to stop. "
+                    "A button keeps the drone moving until Stop.",
+                    "p",
+                ).classes("hint")
+
+    async def _on_key(self, command: str, held: bool) -> None:
+        """A press, a release or a tap from the keyboard."""
+        if held:
+            self._dead_man.arm()
+        else:
+            self._dead_man.disarm()
+        await self._command(command)
+
+    async def _command(self, command: str) -> None:
+        """Send it and log the result; what moves is remembered at once, not when it answered."""
+        self._moving = command in MOTIONS
+        outcome = await self._send(command)
+        if not self._log.is_deleted:
+            self._add_line(command, outcome)
+
+    def _add_line(self, command: str, outcome: Outcome) -> None:
+        self._empty.set_visibility(False)
+        with self._log:
+            line = ui.element("div").classes("log-line " + ("ok" if outcome.ok else "failed"))
+            line.props(f'data-result="{"ok" if outcome.ok else "failed"}"')
+            with line:
+                text(time.strftime("%H:%M:%S"), "time")
+                text(command.replace("_", " "), "b")
+                text(outcome.message or ("Done" if outcome.ok else "Failed"), "p")
+        line.move(target_index=0)
+        self._lines.appendleft(line)
+        while len(self._lines) > LOG_LINES:
+            self._lines.pop().delete()
+
+    def _lost_touch(self) -> None:
+        """The browser holds a key but has gone silent."""
+        background_tasks.create(self._command("stop"), name="console dead man")
+
+    def _on_leave(self) -> None:
+        """The page lost its connection: nobody is left to stop what it started."""
+        self._dead_man.disarm()
+        if self._moving:
+            self._moving = False
+            background_tasks.create(self._send("stop"), name="console pilot left")

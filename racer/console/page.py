@@ -1,0 +1,116 @@
+"""The console: one page at `/` for the whole job, from a name to a flying drone.
+
+`mount` puts NiceGUI beside the API on the same app. NiceGUI would take every path that no route
+matches and answer it with an HTML page; here it gets `/` and its own files, so that the API's 404
+and 405 stay the API's. All assets come from this machine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from nicegui import app as nicegui_app
+from nicegui import ui
+from starlette.routing import Match, Mount
+from starlette.types import Scope
+
+from racer.console.backend import Backend
+from racer.console.camera_panel import CameraPanel
+from racer.console.flight_panel import FlightPanel
+from racer.console.layout import Chip, text
+from racer.console.setup_panel import ModelCard, SetupPanel
+from racer.console.telemetry_panel import TelemetryPanel
+from racer.console.training_panel import TrainingPanel
+
+_STYLE = Path(__file__).with_name("console.css")
+# Two gates in a row and the line flown through them.
+_MARK = (
+    '<svg viewBox="0 0 32 32" fill="none" xmlns="http://www.w3.org/2000/svg">'
+    '<rect x="2.5" y="5.5" width="17" height="17" rx="3" stroke="#ffb347" stroke-width="3"/>'
+    '<rect x="18" y="12" width="11.5" height="11.5" rx="2.5" stroke="#43d6a8" stroke-width="2.5"/>'
+    '<path d="M2 29c8 0 7-13 13-13s5 4 16 2" stroke="#e8eef5" stroke-width="2"/></svg>'
+)
+
+
+_PARENT = "console_parent"  # in the request's scope: the app whose state holds the services
+
+
+class _ConsoleMount(Mount):
+    """NiceGUI's mount at the root, confined to the paths that are NiceGUI's."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = scope.get("path", "")
+        if path in {"/", "/favicon.ico"} or path.startswith("/_nicegui"):
+            match, child_scope = super().matches(scope)
+            return match, {**child_scope, _PARENT: scope["app"]}
+        return Match.NONE, {}
+
+
+def mount(app: FastAPI) -> None:
+    """Serve the console at `/` of `app`, whose state holds the services when it runs."""
+
+    @ui.page("/", title="Toledo Racer", dark=True, language="en-US")
+    def console(request: Request) -> None:
+        build(Backend.of(request.scope[_PARENT]))
+
+    # A second app in one process (tests) mounts the same NiceGUI: its middleware must not pile up.
+    nicegui_app.user_middleware.clear()
+    nicegui_app.middleware_stack = None
+
+    ui.run_with(
+        app,
+        title="Toledo Racer",
+        favicon=_MARK,
+        dark=True,
+        tailwind=False,
+        binding_refresh_interval=None,
+        show_welcome_message=False,
+    )
+    mounted = app.routes.pop()
+    if not isinstance(mounted, Mount):
+        raise TypeError("NiceGUI no longer mounts itself as the last route: adapt mount().")
+    app.routes.append(_ConsoleMount("/", app=mounted.app, name="console"))
+
+
+def build(backend: Backend) -> None:
+    """Lay the page out and connect its panels. Runs once for each client."""
+    ui.add_css(_STYLE)
+    link_chip = _top_bar()
+    with ui.element("main").classes("deck"):
+        with ui.element("div").classes("left"):
+            left = ui.element("div").classes("left-setup")
+            training = TrainingPanel(
+                start=backend.start_training,
+                follow=backend.follow_training,
+                cancel=backend.cancel_training,
+                status=backend.status,
+            )
+        camera = CameraPanel(on_start=backend.start_simulation, on_stop=backend.stop_simulation)
+        TelemetryPanel(backend.latest_telemetry, link_chip=link_chip)
+        FlightPanel(backend.send_command)
+
+    def on_model(model: ModelCard | None) -> None:
+        if model is None:
+            training.show(None)
+        else:
+            training.show(model.drone_id, epochs=model.epochs, status=model.status)
+        camera.show(backend.stream_url())
+
+    with left:
+        SetupPanel(backend, on_model=on_model)
+
+
+def _top_bar() -> Chip:
+    """Brand, vehicle status, links; returns the status chip."""
+    with ui.element("header").classes("topbar"):
+        with ui.element("div").classes("brand"):
+            ui.html(_MARK, sanitize=False)
+            text("Toledo Racer", "h1")
+            text("Train, race and fly")
+        ui.element("div").classes("spring")
+        link_chip = Chip("Connecting", "busy", name="vehicle")
+        with ui.element("nav").props('aria-label="Documentation"').classes("row"):
+            for label, target in {"API": "/docs", "Reference": "/redoc"}.items():
+                text(label, "a").props(f'href="{target}" target="_blank" rel="noopener"')
+    return link_chip
