@@ -168,7 +168,6 @@ class Pilot:
     async def _move(self, command: Command) -> str:
         autopilot, state = self._autopilot, self._monitor.state
         refusals = autopilot.mode_refusals
-        await autopilot.fly(VELOCITIES[command])
 
         def in_offboard() -> bool:
             if autopilot.mode_refusals != refusals:
@@ -176,6 +175,7 @@ class Pilot:
             return self._monitor.state.mode == "OFFBOARD"
 
         try:
+            await autopilot.fly(VELOCITIES[command])
             if state.mode != "OFFBOARD":
                 await autopilot.request_heartbeat()
             await self._demand(in_offboard, _MODE_S, "The vehicle did not go to Offboard")

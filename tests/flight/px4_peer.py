@@ -13,7 +13,7 @@ from types import TracebackType
 
 from pymavlink.dialects.v20 import common as mavlink
 
-HOLD, OFFBOARD = 50593792, 393216
+HOLD, OFFBOARD, POSCTL = 50593792, 393216, 196608
 _STANDBY, _ACTIVE = 3, 4
 
 
@@ -113,6 +113,8 @@ class Px4Peer:
 
     def _answer(self, message: mavlink.MAVLink_command_long_message) -> None:
         self.commands.append(message.command)
+        if message.command == 400 and 400 not in self.answers:
+            self.armed = message.param1 == 1
         for result in self.answers.get(message.command, [0]):
             self._send(self._mav.command_ack_encode(message.command, result, 0, 0, 245, 190))
         if text := self.texts.get(message.command):

@@ -18,7 +18,7 @@ from racer.flight.connect import open_vehicle
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
 from racer.flight.state import Phase
-from tests.flight.px4_peer import OFFBOARD, Px4Peer
+from tests.flight.px4_peer import OFFBOARD, POSCTL, Px4Peer
 from tests.support import claim_slot
 
 ARM, SET_MODE, TAKEOFF = 400, 176, 22
@@ -160,6 +160,64 @@ def test_a_lost_vehicle_is_sent_no_more_setpoints(port: int) -> None:
         assert await back
         await asyncio.sleep(0.3)
         assert peer.setpoints == []
+
+    fly(peer, port, script)
+
+
+def test_another_station_that_takes_over_is_not_fought(port: int) -> None:
+    """Once the heartbeat shows another mode for a while, MAVSDK stops its setpoints."""
+    peer = Px4Peer(port, in_air=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        peer.custom_mode = OFFBOARD
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        asked = peer.commands.count(SET_MODE)
+        await asyncio.sleep(3.2)  # MAVSDK takes other modes for stale within 3 s of its start
+        peer.custom_mode = POSCTL
+        assert await monitor.wait_for(lambda: monitor.state.mode == "POSCTL", timeout_s=3.0)
+        await asyncio.sleep(0.2)
+        peer.setpoints.clear()
+        await asyncio.sleep(0.3)
+        assert peer.setpoints == []
+        assert peer.commands.count(SET_MODE) == asked
+
+    fly(peer, port, script)
+
+
+def test_every_pre_empted_command_says_by_what_and_the_last_one_acts(port: int) -> None:
+    peer = Px4Peer(port, in_air=False)  # it arms, and then never climbs
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        first = asyncio.create_task(pilot.execute(Command.TAKEOFF))
+        assert await until(lambda: TAKEOFF in peer.commands)
+        refused = await pilot.execute(Command.MOVE_FORWARD)
+        assert "take off first" in refused.message
+        assert not first.done()  # what makes no sense disturbs nothing
+        waiting = [asyncio.create_task(pilot.execute(c)) for c in (Command.LAND, Command.TAKEOFF)]
+        last = asyncio.create_task(pilot.execute(Command.STOP))
+        results = await asyncio.gather(first, *waiting, last)
+        assert [r.ok for r in results] == [False, False, False, True]
+        assert [r.message.split(".")[0] for r in results[:3]] == [
+            "Pre-empted by land",
+            "Pre-empted by takeoff",
+            "Pre-empted by stop",
+        ]
+        assert "motors off" in results[3].message
+        assert not peer.armed
+
+    fly(peer, port, script)
+
+
+def test_a_link_lost_during_a_command_ends_it(port: int) -> None:
+    peer = Px4Peer(port, in_air=False)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        takeoff = asyncio.create_task(pilot.execute(Command.TAKEOFF))
+        assert await until(lambda: TAKEOFF in peer.commands)
+        peer.silent = True
+        result = await asyncio.wait_for(takeoff, timeout=6.0)
+        assert not result.ok
+        assert "connection to the vehicle was lost" in result.message
 
     fly(peer, port, script)
 

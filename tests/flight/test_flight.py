@@ -1,0 +1,163 @@
+"""The controller, the embedded vehicle, rclpy and MAVSDK as real processes: they fly.
+
+Commands go out as a plain ROS 2 publisher sends them; every check is on what came back over ROS 2.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import cos, hypot, radians, sin
+from pathlib import Path
+
+import pytest
+
+from tests.flight.ground import Ground, yaw_deg
+from tests.support import REPOSITORY, claim_slot, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+class Stack:
+    """A vehicle and a controller in a slot of their own, and a node that watches them."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.vehicle = self.start_vehicle()
+        self.controller = self.start_controller()
+        self.ground = Ground(int(environment["ROS_DOMAIN_ID"]))
+
+    def start_vehicle(self) -> subprocess.Popen[bytes]:
+        instance = self.environment["VEHICLE_INSTANCE"]
+        self.vehicle = self._start("-m", "racer.autopilot", "--instance", instance)
+        return self.vehicle
+
+    def start_controller(self) -> subprocess.Popen[bytes]:
+        self.controller = self._start("drone_controller.py")
+        return self.controller
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=REPOSITORY, env=self.environment)
+
+    def close(self) -> None:
+        for process in (self.controller, self.vehicle):
+            process.terminate()
+        for process in (self.controller, self.vehicle):
+            process.wait(timeout=5)
+        self.ground.close()
+
+
+@contextmanager
+def flying_stack(data_dir: Path) -> Iterator[Stack]:
+    with claim_slot(data_dir) as environment:
+        stack = Stack(environment)
+        try:
+            yield stack
+        finally:
+            stack.close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        with flying_stack(tmp_path_factory.mktemp("data")) as stack:
+            stack.ground.wait_state(60.0, connected=True)
+            yield stack
+
+
+def test_the_seven_commands_fly(stack: Stack) -> None:
+    ground = stack.ground
+    assert "take off first" in ground.result("move_forward", timeout_s=5)["message"]
+
+    taken_off = ground.result("takeoff", timeout_s=45)
+    assert taken_off["ok"], taken_off
+    assert ground.position[2] == pytest.approx(2.5, abs=0.3)
+    assert ground.state["in_air"]
+
+    assert ground.result("turn_left", timeout_s=5)["ok"]
+    before = ground.position
+    time.sleep(1.0)  # the yaw rate builds up: PX4 needs 0.4 s for half of it
+    assert ground.turned_deg(2.0) == pytest.approx(60.0, abs=6.0)  # -30 °/s by the compass
+    assert hypot(ground.position[0] - before[0], ground.position[1] - before[1]) < 0.5
+
+    assert ground.result("move_forward", timeout_s=5)["ok"]
+    assert ground.state["flight_mode"] == "OFFBOARD"
+    before = ground.position
+    wait_for("2 m/s along the nose", lambda: abs(ground.forward_m_s - 2.0) < 0.3, timeout_s=8)
+    yaw = radians(yaw_deg(ground.odometry[-1]))
+    east, north = ground.position[0] - before[0], ground.position[1] - before[1]
+    assert east * cos(yaw) + north * sin(yaw) > 0.9 * hypot(east, north) > 1.0
+
+    assert ground.result("turn_right", timeout_s=5)["ok"]
+    time.sleep(1.0)
+    assert ground.turned_deg(1.5) == pytest.approx(-45.0, abs=5.0)
+
+    assert ground.result("move_backward", timeout_s=5)["ok"]
+    wait_for("backwards", lambda: ground.forward_m_s < -1.5, timeout_s=8)
+
+    assert ground.result("stop", timeout_s=5)["ok"]
+    assert ground.state["flight_mode"] == "HOLD"
+    wait_for("a standstill", lambda: abs(ground.forward_m_s) < 0.2, timeout_s=5)
+    assert ground.position[2] == pytest.approx(2.5, abs=0.4)
+    assert "Already flying" in ground.result("takeoff", timeout_s=5)["message"]
+
+    landed = ground.result("land", timeout_s=30)
+    assert landed["ok"], landed
+    assert not ground.state["armed"]
+    assert not ground.state["in_air"]
+    assert ground.state["flight_mode"] == "HOLD"
+    assert ground.position[2] < 0.3
+    assert ground.batteries[-1].voltage > 1.0
+
+
+def test_land_during_takeoff_lands_and_each_command_has_its_own_result(stack: Stack) -> None:
+    ground = stack.ground
+    ground.results.clear()
+    ground.send('{"id": "a1", "command": "takeoff"}')
+    ground.wait_state(20.0, phase="taking_off")
+    ground.send('{"id": "b2", "command": "land"}')
+    wait_for("both results", lambda: len(ground.results) == 2, timeout_s=30)
+    by_id = {result["id"]: result for result in ground.results}
+    assert not by_id["a1"]["ok"]
+    assert by_id["a1"]["message"].startswith("Pre-empted by land.")
+    assert by_id["b2"]["ok"], by_id["b2"]
+    assert not ground.state["armed"]
+
+
+def test_a_controller_told_to_end_leaves_the_vehicle_holding(stack: Stack) -> None:
+    ground = stack.ground
+    assert ground.result("takeoff", timeout_s=45)["ok"]
+    assert ground.result("move_forward", timeout_s=5)["ok"]
+    wait_for("flying forward", lambda: ground.forward_m_s > 1.0, timeout_s=5)
+    stack.controller.send_signal(signal.SIGTERM)
+    assert stack.controller.wait(timeout=1.0) == 0
+
+    ground.states.clear()
+    ground.odometry.clear()
+    stack.start_controller()
+    ground.wait_state(10.0, connected=True, flight_mode="HOLD", phase="hovering")
+    wait_for("odometry", lambda: len(ground.odometry) > 30, timeout_s=5)
+    wait_for("a standstill", lambda: abs(ground.forward_m_s) < 0.2, timeout_s=3)
+
+
+def test_after_the_vehicle_was_killed_and_restarted_the_next_command_works(stack: Stack) -> None:
+    """In flight before: the vehicle of the test above."""
+    ground = stack.ground
+    stack.vehicle.kill()
+    stack.vehicle.wait()
+    ground.wait_state(6.0, connected=False, phase="disconnected")
+    refused = ground.result("takeoff", timeout_s=5)
+    assert not refused["ok"]
+    assert "udpin://" in refused["message"]
+
+    stack.start_vehicle()
+    ground.wait_state(60.0, connected=True, armed=False)
+    ground.send("takeoff")
+    ground.wait_state(30.0, phase="taking_off")
+    assert ground.result("land", timeout_s=30)["ok"]
