@@ -54,8 +54,8 @@ class TrainState(NamedTuple):
     key: Array
 
 
-class Metrics(NamedTuple):
-    """Means over an epoch, () each."""
+class LossTerms(NamedTuple):
+    """The loss of a minibatch and what it is made of; means of an epoch in Metrics. () each."""
 
     loss: Array  # total: policy + value_weight · value − entropy_weight · entropy
     policy_loss: Array  # clipped surrogate
@@ -63,6 +63,12 @@ class Metrics(NamedTuple):
     entropy: Array  # of the action distribution, nats
     kl: Array  # how far the policy moved from the one that flew, nats
     clipped: Array  # share of samples whose ratio left the clip range
+
+
+class Metrics(NamedTuple):
+    """Means over an epoch, () each."""
+
+    terms: LossTerms
     reward: Array  # per control step
     crashes_per_flight: Array  # share of ended training flights that crashed
 
@@ -132,7 +138,7 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
 
     def update(
         carry: tuple[Parameters, optax.OptState], batch: _Batch, learning_rate: Array
-    ) -> tuple[tuple[Parameters, optax.OptState], tuple[Array, ...]]:
+    ) -> tuple[tuple[Parameters, optax.OptState], LossTerms]:
         parameters, optimiser_state = carry
         (_, parts), gradients = jax.value_and_grad(_loss, has_aux=True)(
             parameters, batch, settings=settings
@@ -151,16 +157,18 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
 
         def one_pass(
             carry: tuple[Parameters, optax.OptState], _: None
-        ) -> tuple[tuple[Parameters, optax.OptState], tuple[Array, ...]]:
+        ) -> tuple[tuple[Parameters, optax.OptState], LossTerms]:
             return jax.lax.scan(lambda c, b: update(c, b, learning_rate), carry, batch)
 
         (parameters, optimiser_state), parts = jax.lax.scan(
             one_pass, (state.parameters, state.optimiser), None, length=settings.update_epochs
         )
         ended = jnp.maximum(jnp.sum(steps.done), 1)
-        means = [jnp.mean(part) for part in parts]
-        crashes = jnp.sum(steps.crashed) / ended
-        metrics = Metrics(*means, jnp.mean(steps.reward), crashes)
+        metrics = Metrics(
+            terms=jax.tree.map(jnp.mean, parts),
+            reward=jnp.mean(steps.reward),
+            crashes_per_flight=jnp.sum(steps.crashed) / ended,
+        )
         observations = steps.observation.reshape(-1, OBSERVATION_SIZE)
         normaliser = learn_normaliser(state.normaliser, observations)
         return TrainState(parameters, optimiser_state, normaliser, environments, key), metrics
@@ -169,7 +177,7 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
         shares = jnp.linspace(progress[0], progress[1], settings.iterations_per_epoch)
         rates = settings.learning_rate * (1.0 - (1.0 - settings.final_learning_rate) * shares)
         state, metrics = jax.lax.scan(lambda s, rate: iteration(s, task, rate), state, rates)
-        return state, Metrics(*(jnp.mean(metric) for metric in metrics))
+        return state, jax.tree.map(jnp.mean, metrics)
 
     return epoch
 
@@ -252,8 +260,8 @@ def _minibatches(batch: _Batch, key: Array, *, settings: PpoSettings) -> _Batch:
 
 def _loss(
     parameters: Parameters, batch: _Batch, *, settings: PpoSettings
-) -> tuple[Array, tuple[Array, ...]]:
-    """The total loss of a minibatch, and its parts in the order of Metrics."""
+) -> tuple[Array, LossTerms]:
+    """The total loss of a minibatch, and its terms."""
     log_std = parameters["policy_log_std"]
     noise = (batch.action - policy_mean(parameters, batch.observation)) * jnp.exp(-log_std)
     log_ratio = log_probability(noise, log_std) - batch.log_probability
@@ -267,7 +275,7 @@ def _loss(
     loss = policy_loss + settings.value_weight * value_loss - settings.entropy_weight * uncertainty
     kl = jnp.mean(ratio - 1.0 - log_ratio)  # Schulman's low-variance estimator
     outside = jnp.mean(jnp.abs(ratio - 1.0) > settings.clip)
-    return loss, (loss, policy_loss, value_loss, uncertainty, kl, outside)
+    return loss, LossTerms(loss, policy_loss, value_loss, uncertainty, kl, outside)
 
 
 def _optimiser(settings: PpoSettings) -> optax.GradientTransformation:

@@ -17,18 +17,18 @@ class PpoSettings:
 
     num_envs: int = 1024  # drones flown at once
     rollout_steps: int = 64  # control steps of each between updates
-    iterations_per_epoch: int = 2  # rollouts with their updates that make one epoch
+    iterations_per_epoch: int = 3  # rollouts with their updates that make one epoch
     update_epochs: int = 4  # passes over a rollout
     minibatches: int = 32  # per pass
     hidden: int = 64  # units in each of the two hidden layers, of policy and value each
     learning_rate: float = 1.5e-3  # of Adam; falls linearly over the training
     final_learning_rate: float = 0.1  # share of it that is left at the end
-    discount: float = 0.99  # per control step
+    discount: float = 0.98  # per control step
     gae_lambda: float = 0.95  # bias against variance of the advantages
     clip: float = 0.2  # of the probability ratio
     value_weight: float = 0.5  # of the value error in the total loss
     entropy_weight: float = 0.001  # of the entropy bonus in the total loss
-    initial_std: float = 0.6  # of the action noise, in units of the limits
+    initial_std: float = 0.4  # of the action noise, in units of the limits
     max_gradient_norm: float = 1.0  # gradients longer than this are shortened
     along_course: float = 0.8  # share of training flights that start somewhere on the course
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on

@@ -89,9 +89,10 @@ def reset(
 ) -> EnvironmentState:
     """Drones about to fly, in slightly different poses and wind.
 
-    They hover within half a metre of the start, except a share `along_course` of them: these fly
-    somewhere on the centre line, at up to 70 % of the speed limit, with any heading at all, since
-    a policy with a low yaw limit will not turn its nose along the course.
+    They hover around the start, up to 1.5 m away along each horizontal axis and 57° off heading,
+    except a share `along_course` of them: these fly somewhere on the centre line, at up to 70 %
+    of the speed limit, with any heading at all, since a policy with a low yaw limit will not
+    turn its nose along the course.
     """
     keys = jax.random.split(key, 4)
     here = jax.random.uniform(keys[0], shape) < along_course
@@ -99,17 +100,17 @@ def reset(
     normal = jnp.clip(jax.random.normal(keys[2], (8, *shape)), -2.0, 2.0)
     speed_share, turn, wind_from = jax.random.uniform(keys[3], (3, *shape))
     line = jnp.asarray(task.line)[index]
-    scatter = jnp.where(here, 0.3, 0.2)
+    scatter = jnp.where(here, 0.3, 0.75)
     tangent_yaw = jnp.arctan2(line[..., 4], line[..., 3])
     spread = jnp.where(turn < 0.5, 0.3, 1.5)
-    yaw = jnp.where(here, tangent_yaw + spread * normal[3], task.start[3] + 0.1 * normal[3])
+    yaw = jnp.where(here, tangent_yaw + spread * normal[3], task.start[3] + 0.5 * normal[3])
     speed = jnp.where(here, 0.7 * speed_share * jnp.minimum(task.velocity_limit, 8.0), 0.0)
     lowest = task.bounds_min[2] + 2.0 * airframe.body.collision_radius_m
     rest = rest_state(airframe, shape=shape, hovering=True)
     vehicle = rest._replace(
         px=jnp.where(here, line[..., 0], task.start[0]) + scatter * normal[0],
         py=jnp.where(here, line[..., 1], task.start[1]) + scatter * normal[1],
-        pz=jnp.maximum(jnp.where(here, line[..., 2], task.start[2]) + scatter * normal[2], lowest),
+        pz=jnp.maximum(jnp.where(here, line[..., 2], task.start[2]) + 0.3 * normal[2], lowest),
         vx=speed * line[..., 3] + 0.1 * normal[4],
         vy=speed * line[..., 4] + 0.1 * normal[5],
         vz=0.1 * normal[6],

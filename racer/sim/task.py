@@ -48,7 +48,7 @@ class Rewards(NamedTuple):
 def default_rewards(velocity_limit_m_s: float) -> Rewards:
     """Slow vehicles earn more per metre, so that returns have one size for every limit."""
     reference = min(velocity_limit_m_s, 8.0)
-    return Rewards(*(np.float32(weight) for weight in (0.8 / reference, 0.1, -0.5, -2e-4, -1e-3)))
+    return Rewards(*(np.float32(weight) for weight in (0.8 / reference, 0.1, -0.1, -2e-4, -1e-3)))
 
 
 class Task(NamedTuple):
