@@ -1,0 +1,125 @@
+"""The web process's ROS 2 node: commands out, results and telemetry in.
+
+rclpy spins in a thread of its own and hands each message to the asyncio loop; publishing happens
+straight on the loop (thread-safe, about 50 µs). The context is our own, not rclpy's global one: it
+installs no signal handlers, and several bridges may live in one process. rclpy's EventsExecutor
+would be lighter but spins at full load as soon as matched events are asked for (rclpy 9.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import BatteryState
+from std_msgs.msg import String
+
+from racer.control.presence import ControllerPresence
+from racer.settings import Settings
+
+NODE_NAME = "toledo_racer_backend"
+CONTROLLER_NODE = "drone_controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who gets what was heard; all are called on the event loop's thread."""
+
+    result: Callable[[str], None]
+    odometry: Callable[[Odometry], None]
+    battery: Callable[[BatteryState], None]
+    state: Callable[[str], None]
+    matched: Callable[[], None]
+
+
+def ros_environment(settings: Settings) -> Mapping[str, str]:
+    """What rclpy reads from the environment, for this process and its children."""
+    return {
+        "ROS_DOMAIN_ID": str(settings.ros_domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": settings.ros_automatic_discovery_range,
+    }
+
+
+class Bridge:
+    """The node `toledo_racer_backend`. Make it on the event loop; `close` it there too."""
+
+    def __init__(self, settings: Settings, listeners: Listeners) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listeners = listeners
+        self._presence = ControllerPresence()
+        os.environ.update(ros_environment(settings))
+        self._context = Context()
+        self._context.init(domain_id=settings.ros_domain_id)
+        self._node = rclpy.create_node(NODE_NAME, context=self._context)
+        self._commands = self._node.create_publisher(
+            String,
+            "/control_commands",
+            10,
+            event_callbacks=PublisherEventCallbacks(
+                matched=lambda status: self._hand(self._on_matched, status.current_count)
+            ),
+        )
+        self._subscribe(String, "/drone/command_result", lambda m: listeners.result(m.data))
+        self._subscribe(Odometry, "/drone/odometry", listeners.odometry)
+        self._subscribe(BatteryState, "/drone/battery", listeners.battery)
+        # The last, so that hearing a state means that results reach us too: see presence.py.
+        self._subscribe(String, "/drone/state", self._on_state)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name=NODE_NAME, daemon=True)
+        self._thread.start()
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        self._node.create_subscription(kind, topic, lambda m: self._hand(callback, m), 10)
+
+    def _hand(self, callback: Callable[[Any], None], value: Any) -> None:
+        self._loop.call_soon_threadsafe(callback, value)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return  # close() ended the context while the executor was waiting
+
+    def _on_matched(self, count: int) -> None:
+        self._presence.on_matched(count)
+        self._listeners.matched()
+
+    def _on_state(self, message: String) -> None:
+        self._presence.on_state(time.monotonic())
+        self._listeners.state(message.data)
+
+    @property
+    def controller_ready(self) -> bool:
+        """Whether a command published now would be heard and answered."""
+        return self._presence.ready(time.monotonic())
+
+    def controller_in_graph(self) -> bool:
+        """Whether a controller node is known to ROS 2, answering or not. Takes about 0.1 ms."""
+        return CONTROLLER_NODE in self._node.get_node_names()
+
+    def controller_died(self) -> None:
+        """The controller's process is known to have ended; a new one must be discovered."""
+        self._presence.on_death()
+
+    def publish(self, command: str, command_id: str) -> None:
+        """Send one command with the id that its result will carry."""
+        self._commands.publish(String(data=json.dumps({"id": command_id, "command": command})))
+
+    def close(self) -> None:
+        """Stop spinning, then destroy node and context: in this order nothing is used freed."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._thread.join(timeout=1.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()

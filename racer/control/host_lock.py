@@ -1,0 +1,71 @@
+"""Which stack on this host runs vehicle number i: asked and answered without a file.
+
+A Linux abstract socket name belongs to one process, vanishes with it even after `kill -9`, lives in
+the same network namespace as the UDP ports it stands for, and tells a second process the pid of the
+first. Free UDP ports alone would let two stacks that start at the same moment each win one half.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+import psutil
+
+from racer.errors import ConfigurationError
+from racer.flight.ports import port_conflict
+
+_ADVICE = "Stop it, or set STACK=external to fly what is running there."
+
+
+class HostLock:
+    """The right to run the embedded stack of one vehicle instance."""
+
+    def __init__(self, instance: int) -> None:
+        self._instance = instance
+        self._address = f"\0toledo-racer-stack-{instance}"
+        self._socket: socket.socket | None = None
+
+    def acquire(self) -> None:
+        """Take it. Raises ConfigurationError that says which process has it."""
+        if self._socket is not None:
+            return
+        candidate = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            candidate.bind(self._address)
+        except OSError as error:
+            candidate.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise ConfigurationError(
+                f"Vehicle {self._instance} is already run by {self._holder()}. {_ADVICE} "
+                "Another VEHICLE_INSTANCE and ROS_DOMAIN_ID give this one its own vehicle."
+            ) from error
+        candidate.listen(1)
+        self._socket = candidate
+
+    def release(self) -> None:
+        """Give it back; harmless if it was never taken."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _holder(self) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.setblocking(False)
+            try:
+                client.connect(self._address)
+                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                pid, _, _ = struct.unpack("3i", credentials)
+                return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())})"
+            except (OSError, psutil.Error):
+                return "another process"
+
+
+def check_ports(*ports: int) -> None:
+    """Raise ConfigurationError that says who holds one of these UDP ports."""
+    for port in ports:
+        conflict = port_conflict(f"udpin://0.0.0.0:{port}")
+        if conflict is not None:
+            raise ConfigurationError(f"{conflict} STACK=external uses what is already running.")

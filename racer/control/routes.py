@@ -1,0 +1,122 @@
+"""The control slice's routes: two sockets, the newest state, a model's simulation."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, WebSocket
+
+import crud
+from auth import OptionalUser, require_write_access
+from database import SessionDep
+from models import UserDroneModel
+from racer.control.dependencies import ControlDep, OriginAllowed
+from racer.control.schemas import SimulationOut, Telemetry
+from racer.control.simulation import SimulationAnswer
+from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
+from racer.control.telemetry import MAX_HZ, MIN_HZ
+from racer.errors import NotFoundError, UnavailableError
+from schemas import ErrorOut
+
+router = APIRouter(tags=["flying"])
+_VEHICLE = "1"  # the only one so far; its topics carry no prefix
+_BAD_PARAMETER = 1008
+_Responses = dict[int | str, dict[str, Any]]
+_UNKNOWN: _Responses = {404: {"model": ErrorOut, "description": "No such user, model or drone."}}
+_NO_TELEMETRY: _Responses = {503: {"model": ErrorOut, "description": "No telemetry yet."}}
+_PROTECTED: _Responses = {
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
+}
+
+
+def _own_model(
+    username: str, drone_id: str, session: SessionDep, visitor: OptionalUser
+) -> UserDroneModel:
+    """A model that the visitor may fly. Ends the transaction before anybody waits for a vehicle."""
+    user = crud.get_user(session, username)
+    require_write_access(user, visitor)
+    model = crud.get_users_drone_model(session, user, drone_id)
+    session.commit()
+    return model
+
+
+OwnModel = Annotated[UserDroneModel, Depends(_own_model, scope="function")]
+
+
+@router.websocket("/ws/control")
+async def control_socket(
+    websocket: WebSocket, control: ControlDep, origin_allowed: OriginAllowed
+) -> None:
+    """Fly: plain text commands in, JSON answers out."""
+    if not origin_allowed:
+        await websocket.close()  # before the handshake ends this is a 403
+        return
+    await websocket.accept()
+    await ControlSession(websocket, control).run()
+
+
+@router.websocket("/ws/telemetry")
+async def telemetry_socket(
+    websocket: WebSocket, control: ControlDep, origin_allowed: OriginAllowed, hz: str = "10"
+) -> None:
+    """Watch: the newest telemetry, `hz` times a second."""
+    if not origin_allowed:
+        await websocket.close()
+        return
+    await websocket.accept()
+    rate = _rate(hz)
+    if rate is None:
+        reason = f"hz must be a number from {MIN_HZ} to {MAX_HZ:.0f}, for example ?hz=10."
+        await say(websocket, Goodbye(_BAD_PARAMETER, reason))
+        return
+    await stream_telemetry(websocket, control, rate)
+
+
+def _rate(text: str) -> float | None:
+    try:
+        rate = float(text)
+    except ValueError:
+        return None
+    return rate if math.isfinite(rate) and MIN_HZ <= rate <= MAX_HZ else None
+
+
+@router.get(
+    "/drones/{drone}/state",
+    summary="Where is the drone, and what does it do?",
+    response_model=Telemetry,
+    responses=_UNKNOWN | _NO_TELEMETRY,
+)
+async def drone_state(drone: str, control: ControlDep) -> dict[str, Any]:
+    """The newest telemetry, as `/ws/telemetry` sends it."""
+    if drone != _VEHICLE:
+        raise NotFoundError(f"There is no drone {drone[:64]!r}; the only one is {_VEHICLE}.")
+    latest = control.telemetry.latest()
+    if latest is None:
+        raise UnavailableError(
+            "The vehicle has not told its position yet. Try again in a few seconds; "
+            "/readyz says which part is missing."
+        )
+    return latest
+
+
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/start-simulation",
+    summary="Lend the vehicle to a drone model",
+    response_model=SimulationOut,
+    responses=_UNKNOWN | _PROTECTED,
+)
+async def start_simulation(model: OwnModel, control: ControlDep) -> SimulationAnswer:
+    """Waits until the vehicle is live; every control socket hears how it goes."""
+    return await control.start_simulation(model)
+
+
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/stop-simulation",
+    summary="Take the vehicle back from a drone model",
+    response_model=SimulationOut,
+    responses=_UNKNOWN | _PROTECTED,
+)
+async def stop_simulation(model: OwnModel, control: ControlDep) -> SimulationAnswer:
+    """The vehicle holds where it is."""
+    return await control.stop_simulation(model)

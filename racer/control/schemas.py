@@ -1,0 +1,44 @@
+"""Wire types of the control slice, for the API's documentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Numbers = list[float | None]
+
+
+class Battery(BaseModel):
+    """What the battery says; null where it does not."""
+
+    voltage_v: float | None
+    remaining: float | None = Field(description="0 to 1.")
+
+
+class Telemetry(BaseModel):
+    """The newest word on the vehicle. World ENU, body FLU, SI units."""
+
+    stamp: float = Field(description="Unix time of the pose, s.")
+    age_s: float | None = Field(description="Since the pose arrived here, s.")
+    connected: bool
+    armed: bool
+    in_air: bool
+    flight_mode: str
+    phase: str
+    message: str
+    position: Numbers = Field(description="East, north, up from home, m.")
+    velocity: Numbers = Field(description="East, north, up, m/s.")
+    velocity_body: Numbers = Field(description="Forward, left, up, m/s.")
+    quaternion: Numbers = Field(description="w, x, y, z; body to world.")
+    yaw_deg: float | None = Field(description="Counter-clockwise from east.")
+    heading_deg: float | None = Field(description="Clockwise from north.")
+    angular_velocity: Numbers = Field(description="About forward, left, up, rad/s.")
+    battery: Battery | None
+
+
+class SimulationOut(BaseModel):
+    """The answer to starting or stopping a simulation."""
+
+    status: Literal["success", "already_running", "error"]
+    message: str

@@ -1,0 +1,248 @@
+"""Flying, as the rest of the web process sees it: commands in, results and telemetry out.
+
+`ControlService` owns the ROS 2 node, the supervised stack, the telemetry hub and the broadcasts.
+Every command ends: with the controller's result, or within its time-out with an error that says
+what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import structlog
+
+from models import UserDroneModel
+from racer.control.bridge import Bridge, Listeners
+from racer.control.child import Program
+from racer.control.events import Events
+from racer.control.pulse import Pulse
+from racer.control.simulation import Simulation, SimulationAnswer, Stack
+from racer.control.supervisor import Supervisor, Surroundings
+from racer.control.telemetry import TelemetryHub, state_fields
+from racer.errors import InvalidInputError, RacerError, UnavailableError
+from racer.flight.commands import COMMAND_NAMES, Command, CommandResult
+from racer.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+TIMEOUTS_S = {Command.TAKEOFF: 30.0, Command.LAND: 60.0}
+TIMEOUT_S = 5.0  # of every other command
+DISCOVERY_S = 2.0  # a controller that runs is discovered by ROS 2 within this
+SETTLING_S = 15.0  # our own children, just started or restarted, may take this long
+
+
+def parse_command(text: str) -> Command:
+    """The command that a person means; case and surrounding space do not matter.
+
+    Raises InvalidInputError that names the commands.
+    """
+    try:
+        return Command(text.strip().lower())
+    except ValueError:
+        shown = text.strip()[:40]
+        raise InvalidInputError(f"Unknown command {shown!r}. Commands: {COMMAND_NAMES}.") from None
+
+
+class ControlService:
+    """Made in the lifespan and kept on `app.state.control`; an async context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        vehicle: Program | None = None,
+        controller: Program | None = None,
+    ) -> None:
+        """`vehicle` and `controller` replace the programs that the supervisor runs."""
+        self._settings = settings
+        self._programs = (vehicle, controller)
+        self._pulse = Pulse()
+        self._pending: dict[str, asyncio.Future[CommandResult]] = {}
+        self._bridge: Bridge
+        self._supervisor: Supervisor
+        self._exit = AsyncExitStack()
+        self._state_complaint = ""
+        self.telemetry = TelemetryHub(self._pulse)
+        self.events = Events()
+        self._simulation = Simulation(
+            Stack(
+                wait_connected=self._wait_connected,
+                why_not=self._why_no_vehicle,
+                hold=self._hold,
+            ),
+            self.events,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Raises ConfigurationError if STACK=embedded and somebody holds the UDP ports."""
+        self._bridge = Bridge(
+            self._settings,
+            Listeners(
+                result=self._on_result,
+                odometry=self.telemetry.update_odometry,
+                battery=self.telemetry.update_battery,
+                state=self._on_state,
+                matched=self._pulse.fire,
+            ),
+        )
+        vehicle, controller = self._programs
+        self._supervisor = Supervisor(
+            self._settings,
+            Surroundings(
+                controller_in_graph=self._bridge.controller_in_graph,
+                vehicle_connected=lambda: self.telemetry.connected,
+                on_controller_death=self._on_controller_death,
+                on_vehicle_death=self.telemetry.forget_vehicle,
+            ),
+            vehicle=vehicle,
+            controller=controller,
+        )
+        async with AsyncExitStack() as undo:
+            undo.callback(self._bridge.close)
+            undo.push_async_callback(self._supervisor.stop)
+            await self._supervisor.start()
+            self._exit = undo.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._fail_pending("The service is stopping.")
+        await self._exit.__aexit__(kind, error, traceback)
+
+    async def send_command(self, text: str) -> CommandResult:
+        """Fly one command and return the controller's result (`ok` may be False).
+
+        Raises InvalidInputError on an unknown command, UnavailableError when no controller
+        answers. Commands overlap: `stop` does not wait for `takeoff`.
+        """
+        command = parse_command(text)
+        if not self._flyable():
+            await self._wait_flyable()
+        limit_s = TIMEOUTS_S.get(command, TIMEOUT_S)
+        command_id = uuid4().hex
+        result: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self._pending[command_id] = result
+        try:
+            self._bridge.publish(command, command_id)
+            async with asyncio.timeout(limit_s):
+                return await result
+        except TimeoutError:
+            raise UnavailableError(
+                f"The controller did not answer {command} within {limit_s:.0f} s. "
+                "It may still act on it: watch the telemetry, and send stop if in doubt."
+            ) from None
+        finally:
+            del self._pending[command_id]
+
+    async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
+        """Lend the vehicle to this model and wait until it is live."""
+        return await self._simulation.start(model)
+
+    async def stop_simulation(self, model: UserDroneModel) -> SimulationAnswer:
+        """Take the vehicle back; it holds where it is."""
+        return await self._simulation.stop(model)
+
+    @property
+    def active_drone_id(self) -> str | None:
+        """The drone model whose simulation runs."""
+        return self._simulation.drone_id
+
+    def status(self) -> dict[str, Any]:
+        """For `/readyz`: `ros` is required; the rest is told for information."""
+        return {
+            "ros": True,
+            "controller": self._bridge.controller_ready,
+            "vehicle": self.telemetry.connected,
+            "stack": self._supervisor.status(),
+            "simulation": self.active_drone_id,
+        }
+
+    def _flyable(self) -> bool:
+        """Whether a command sent now is heard, and by our own vehicle too if we run it."""
+        return self._bridge.controller_ready and (
+            self.telemetry.connected or not self._supervisor.runs_vehicle
+        )
+
+    async def _wait_flyable(self) -> None:
+        """Wait for discovery, or for our own children to come (back) up.
+
+        A controller without its vehicle is let through: it says itself why it cannot fly.
+        """
+        limit_s = SETTLING_S if self._supervisor.settling else DISCOVERY_S
+        if not await self._pulse.wait_until(self._flyable, limit_s) and (
+            not self._bridge.controller_ready
+        ):
+            raise UnavailableError(f"No drone controller answers. {self._advice()}")
+
+    def _advice(self) -> str:
+        mode = self._supervisor.mode
+        if mode == "embedded":
+            return "It is being restarted; the log says why. Try again in a few seconds."
+        if mode in {"waiting", "looking"}:
+            return self._supervisor.message
+        return "Start it with: python drone_controller.py"
+
+    async def _wait_connected(self, timeout_s: float) -> bool:
+        return await self._pulse.wait_until(lambda: self.telemetry.connected, timeout_s)
+
+    def _why_no_vehicle(self) -> str:
+        if not self._bridge.controller_ready:
+            return f"no drone controller answers. {self._advice()}"
+        return "the controller has no vehicle. Start PX4, or set STACK=embedded."
+
+    async def _hold(self) -> None:
+        latest = self.telemetry.latest()
+        if not self.telemetry.connected or latest is None or not latest["in_air"]:
+            return
+        try:
+            await self.send_command(Command.STOP)
+        except RacerError as error:
+            log.warning("the vehicle could not be told to hold", reason=error.message)
+
+    def _on_controller_death(self) -> None:
+        self._bridge.controller_died()
+        self._fail_pending(
+            "The controller died before it answered and is being restarted. Check where the "
+            "vehicle is, then send the command again."
+        )
+
+    def _fail_pending(self, reason: str) -> None:
+        for result in self._pending.values():
+            if not result.done():
+                result.set_exception(UnavailableError(reason))
+
+    def _on_result(self, text: str) -> None:
+        """Match a result to our command. Those of other publishers' commands are not for us."""
+        try:
+            fields = json.loads(text)
+            result = CommandResult(
+                command=str(fields["command"]),
+                ok=fields["ok"] is True,
+                message=str(fields["message"]),
+                id=fields["id"],
+            )
+        except (ValueError, TypeError, KeyError, RecursionError):
+            log.warning("a command result was not understood", text=text[:200])
+            return
+        pending = self._pending.get(result.id) if isinstance(result.id, str) else None
+        if pending is not None and not pending.done():
+            pending.set_result(result)
+
+    def _on_state(self, text: str) -> None:
+        try:
+            fields = state_fields(text)
+        except (ValueError, RecursionError) as error:
+            if self._state_complaint != (complaint := str(error)):
+                self._state_complaint = complaint
+                log.warning("the controller's state was not understood", reason=complaint)
+            return
+        self.telemetry.update_state(fields)

@@ -1,0 +1,105 @@
+"""The simulation of a drone model: the stack's one vehicle, lent to one model at a time.
+
+"training" is the seed API's word for a simulation that is live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from models import UserDroneModel
+from racer.control.events import Events
+
+CONNECT_S = 20.0  # an empty compile cache and two busy cores; a warm one takes about three
+
+
+class SimulationAnswer(TypedDict):
+    """What starting or stopping a simulation answers."""
+
+    status: Literal["success", "already_running", "error"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What a simulation needs of the stack."""
+
+    wait_connected: Callable[[float], Awaitable[bool]]
+    why_not: Callable[[], str]
+    hold: Callable[[], Awaitable[None]]
+
+
+class Simulation:
+    """Who has the vehicle. Belongs to one event loop: a binding is taken before any await."""
+
+    def __init__(self, stack: Stack, events: Events) -> None:
+        self._stack = stack
+        self._events = events
+        self._title = ""
+        self._generation = 0
+        self.drone_id: str | None = None
+
+    async def start(self, model: UserDroneModel) -> SimulationAnswer:
+        """Bind the vehicle to the model and wait until it is live."""
+        drone_id, title = model.drone_id, model.title
+        if self.drone_id == drone_id:
+            return _answer("already_running", f"The simulation of {title!r} is already running.")
+        if self.drone_id is not None:
+            return _answer("error", self._taken())
+        self.drone_id, self._title = drone_id, title
+        self._generation += 1
+        generation = self._generation
+        self._tell("initializing", f"The vehicle is being prepared for {title!r}.", drone_id)
+        connected = False
+        try:
+            connected = await self._stack.wait_connected(CONNECT_S)
+        finally:  # also when the request is cancelled: nobody else would let go
+            mine = generation == self._generation and self.drone_id == drone_id
+            if mine and not connected:
+                self.drone_id = None
+                reason = f"No vehicle for {title!r}: {self._stack.why_not()}"
+                self._tell("failed", reason, drone_id)
+        if not mine:
+            return _answer("error", f"The simulation of {title!r} was stopped while it started.")
+        if not connected:
+            return _answer("error", reason)
+        message = f"The vehicle is live for {title!r}."
+        self._tell("training", message, drone_id)
+        return _answer("success", message)
+
+    async def stop(self, model: UserDroneModel) -> SimulationAnswer:
+        """Hold the vehicle where it is and let it go. Stopping what does not run is fine."""
+        drone_id, title = model.drone_id, model.title
+        if self.drone_id is None:
+            return _answer("success", f"The simulation of {title!r} was not running.")
+        if self.drone_id != drone_id:
+            return _answer("error", self._taken())
+        self.drone_id = None
+        await self._stack.hold()
+        message = f"The simulation of {title!r} is stopped; the vehicle holds."
+        self._tell("idle", message, drone_id)
+        return _answer("success", message)
+
+    def _taken(self) -> str:
+        return (
+            f"The vehicle is flying for {self._title!r} ({self.drone_id}). Stop that simulation "
+            "first."
+        )
+
+    def _tell(self, status: str, message: str, drone_id: str) -> None:
+        self._events.broadcast(
+            {
+                "type": "simulation_status",
+                "status": status,
+                "message": message,
+                "drone_id": drone_id,
+            }
+        )
+
+
+def _answer(
+    status: Literal["success", "already_running", "error"], message: str
+) -> SimulationAnswer:
+    return {"status": status, "message": message}
