@@ -18,9 +18,10 @@ from racer.autopilot.setpoints import Setpoint
 from racer.geometry.rotation import Vector
 
 _REST_M_S = 0.2  # slower than this is standing still
-_REST_RAD_S = 0.05
-_YAW_P = 2.0  # 1/s
-_SPOOL_UP_SHARE = 0.6  # of COM_SPOOLUP_TIME; the ramp's beginning covers the rest
+_YAW_P = 0.8  # 1/s
+_YAW_LEAD_RAD = 0.35  # the heading held may run ahead of the nose by this
+_SPOOL_UP_SHARE = 0.4  # of COM_SPOOLUP_TIME; the ramp's beginning covers the rest
+_TAKEOFF_P = 0.7  # 1/s: PX4 approaches the height more slowly than MPC_Z_P would
 _TAKEOFF_WITHIN_M = 0.1  # below the wanted height, Takeoff ends
 _SETTLE_M = 0.3
 
@@ -102,7 +103,7 @@ class Guidance:
         ramp = (self._time_s - _SPOOL_UP_SHARE * p["COM_SPOOLUP_TIME"]) / p["MPC_TKO_RAMP_T"]
         if ramp <= 0.0:
             return Demand(Level.IDLE)
-        climb = min(p["MPC_Z_P"] * (self._takeoff_z - now.pz), p["MPC_TKO_SPEED"] * min(ramp, 1.0))
+        climb = min(_TAKEOFF_P * (self._takeoff_z - now.pz), p["MPC_TKO_SPEED"] * min(ramp, 1.0))
         self.takeoff_done = now.pz > self._takeoff_z - _TAKEOFF_WITHIN_M
         if self.takeoff_done:
             self._place[2] = self._takeoff_z
@@ -212,18 +213,23 @@ class Guidance:
         return x, y, z
 
     def _turn(self, now: Snapshot, yaw: float | None, rate: float | None) -> float:
-        """Yaw rate, rad/s: the one asked for, or towards the heading asked for or held."""
+        """Yaw rate, rad/s: the one asked for, or towards the heading asked for or held.
+
+        While turning, the heading to hold afterwards runs ahead as the vehicle should have turned;
+        so a turn ends where the pilot's command ends, not where the vehicle stops swinging.
+        """
+        p = self.parameters
+        if math.isnan(self._yaw):
+            self._yaw = now.yaw
         if yaw is None and rate:
-            self._yaw = math.nan
-            most = math.radians(self.parameters["MC_YAWRATE_MAX"])
-            return min(max(rate, -most), most)
+            most = math.radians(p["MC_YAWRATE_MAX"])
+            rate = min(max(rate, -most), most)
+            lead = math.remainder(self._yaw + rate * DT_S - now.yaw, math.tau)
+            self._yaw = now.yaw + min(max(lead, -_YAW_LEAD_RAD), _YAW_LEAD_RAD)
+            return rate
         if yaw is not None:
             self._yaw = yaw
-        if math.isnan(self._yaw):
-            if abs(now.wz) > _REST_RAD_S:
-                return 0.0
-            self._yaw = now.yaw
-        most = math.radians(self.parameters["MPC_YAWRAUTO_MAX"])
+        most = math.radians(p["MPC_YAWRAUTO_MAX"])
         error = math.remainder(self._yaw - now.yaw, math.tau)
         return min(max(_YAW_P * error, -most), most) + (rate or 0.0)
 
