@@ -52,12 +52,13 @@ def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: float 
     forward = (x0 <= 0.0) & (x1 > 0.0)
     backward = (x0 > 0.0) & (x1 <= 0.0)
     crossing = forward | backward
-    share = x0 / (x0 - x1 + (~crossing) * 1.0)  # the added one only avoids 0/0
+    here = crossing * 1.0
+    share = x0 / (here * (x0 - x1) + (1.0 - here))  # without a crossing it only must not be 0/0
     aside = abs(y0 + share * (y1 - y0))
     above = abs(z0 + share * (z1 - z0))
     inside = (aside < gate.half_size - radius) & (above < gate.half_size - radius)
     outer = gate.half_size + gate.frame + radius
     near = (aside < outer) & (above < outer)
     return Crossing(
-        passed=forward & inside, reverse=backward & inside, hit=crossing & near & (~inside)
+        passed=forward & inside, reverse=backward & inside, hit=crossing & near & (inside ^ True)
     )

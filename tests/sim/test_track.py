@@ -1,0 +1,132 @@
+"""Courses: shipped ones fly, and wrong ones are refused by the key that is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from racer.errors import InvalidInputError, NotFoundError
+from racer.sim.track import FLOOR_CLEARANCE_M, load_track, parse_track, track_names
+
+GOOD = """
+name = "mine"
+[start]
+position = [0, 0, 2]
+yaw_deg = 0
+[bounds]
+min = [-5, -5, 0]
+max = [25, 5, 6]
+[[gates]]
+position = [10, 0, 2]
+yaw_deg = 0
+size_m = 1.5
+[[gates]]
+position = [20, 1, 2.5]
+yaw_deg = 20
+pitch_deg = 10
+size_m = 2
+frame_m = 0.3
+"""
+
+
+def test_the_shipped_course_is_what_its_page_says() -> None:
+    track = load_track("toledo")
+    assert "toledo" in track_names()
+    assert len(track.gates) == track.passages == 6
+    assert track.start_position[:2].tolist() == [0.0, 0.0]
+    assert math.degrees(track.start_yaw) == pytest.approx(90.0)
+    assert {gate.size for gate in track.gates} == {1.5}
+    line = track.centre_line()
+    around = np.linalg.norm(np.diff(line, axis=0), axis=1).sum()
+    assert 55.0 < around + np.linalg.norm(line[-1] - line[0]) < 65.0
+    assert np.all(track.bounds_max - track.bounds_min <= 40.0)
+    assert np.all(line > track.bounds_min) and np.all(line < track.bounds_max)
+
+
+def test_the_centre_line_meets_every_gate_square_on() -> None:
+    track = load_track("toledo")
+    line = track.centre_line(points_per_gate=64)
+    for index, gate in enumerate(track.gates, start=1):
+        assert line[64 * index] == pytest.approx(gate.position)
+        arriving = line[64 * index] - line[64 * index - 1]
+        assert arriving @ gate.axes[0] / np.linalg.norm(arriving) > 0.99
+
+
+@pytest.mark.parametrize("altitude", [1.5, 2.5, 10.0, 100.0])
+def test_an_altitude_moves_the_whole_course_and_keeps_off_the_floor(altitude: float) -> None:
+    plain, moved = load_track("toledo"), load_track("toledo", altitude_m=altitude)
+    heights = [gate.position[2] for gate in moved.gates]
+    assert np.mean(heights) == pytest.approx(altitude, abs=0.05 if altitude < 2.5 else 1e-9)
+    for before, after in zip(plain.gates, moved.gates, strict=True):
+        assert after.position[:2].tolist() == before.position[:2].tolist()
+        assert after.position[2] - after.size / 2 >= FLOOR_CLEARANCE_M - 1e-9
+        assert after.position[2] < moved.bounds_max[2]
+
+
+def test_a_users_own_course_loads_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD)
+    track = load_track(tmp_path / "mine.toml")
+    assert track.laps == 1
+    assert track.gates[0].frame == 0.15
+    assert track.gates[1].frame == 0.3
+    forward, left, up = track.gates[1].axes
+    assert np.cross(forward, left) == pytest.approx(up)
+    assert forward[2] == pytest.approx(math.sin(math.radians(10.0)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('name = "mine"', "", "'name'"),
+        ('name = "mine"', 'name = "../etc"', "'name'"),
+        ('name = "mine"', 'name = "mine"\nlaps = 0', "'laps'"),
+        ('name = "mine"', 'name = "mine"\nlaps = true', "'laps'"),
+        ('name = "mine"', 'name = "mine"\nspeed = 3', "'speed'"),
+        ("[start]", "[origin]", "'origin'"),
+        ("yaw_deg = 20", "yaw_deg = nan", "'gates[1].yaw_deg'"),
+        ("yaw_deg = 20", 'yaw_deg = "east"', "'gates[1].yaw_deg'"),
+        ("size_m = 2", "size_m = -2", "'gates[1].size_m'"),
+        ("size_m = 2", "", "'gates[1].size_m'"),
+        ("[10, 0, 2]", "[10, 0]", "'gates[0].position'"),
+        ("[10, 0, 2]", "[10, 1e9, 2]", "'gates[0].position.1'"),
+        ("[10, 0, 2]", "[10, 0, 7]", "'gates[0].position' lies outside"),
+        ("[0, 0, 2]", "[-6, 0, 2]", "'start.position' lies outside"),
+        ("max = [25, 5, 6]", "max = [25, -5, 6]", "'bounds.max'"),
+        ("pitch_deg = 10", "roll_deg = 10", "'gates[1].roll_deg'"),
+        ("[[gates]]", "[[rings]]", "'rings'"),
+        ("[[gates]]", "[[gates", "not valid TOML"),
+    ],
+)
+def test_a_wrong_course_is_refused_by_name(old: str, new: str, named: str) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(named)):
+        parse_track(GOOD.replace(old, new))
+
+
+def test_sizes_are_bounded() -> None:
+    gate = GOOD[GOOD.rindex("[[gates]]") :]
+    with pytest.raises(InvalidInputError, match="1 to 64"):
+        parse_track(GOOD + gate * 63)
+    with pytest.raises(InvalidInputError, match="longer than"):
+        parse_track(GOOD + "#" * 70_000)
+    with pytest.raises(InvalidInputError, match="altitude"):
+        parse_track(GOOD, altitude_m=math.nan)
+
+
+def test_a_course_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(NotFoundError, match="toledo"):
+        load_track("nowhere")
+
+
+def test_tracks_and_airframes_load_without_jax() -> None:
+    code = (
+        "import sys; from racer.sim.track import load_track;"
+        "from racer.sim.airframe import load_airframe;"
+        "load_track('toledo'); load_airframe('x500'); assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
