@@ -31,7 +31,7 @@ from racer.errors import ConflictError, NotFoundError, UnavailableError
 from racer.settings import Settings
 from racer.training import queries
 from racer.training.demonstration import demonstration_drone
-from racer.training.queries import ACTIVE, Attempt
+from racer.training.queries import ACTIVE, Attempt, Progress
 from racer.training.store import Store
 from racer.training.worker_process import TrainingFailedError, epochs_of
 from schemas import DroneDetails
@@ -63,6 +63,7 @@ class TrainingService:
         self._slots = asyncio.Semaphore(settings.max_trainings)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._bells: dict[str, asyncio.Event] = {}
+        self._reads: dict[tuple[str, int, asyncio.Event | None], asyncio.Task[Progress | None]] = {}
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -135,7 +136,7 @@ class TrainingService:
         last = 0
         while not self._closing:
             bell = self._bells.get(run.id)  # taken before reading: no ring falls in between
-            progress = await self._store.read(queries.progress, run.id, after=last)
+            progress = await self._progress(run.id, last, bell)
             if progress is None:
                 yield _failure("The drone model was deleted, and its training with it.")
                 return
@@ -149,6 +150,21 @@ class TrainingService:
                 yield _failure(progress.error or f"The training has {progress.status}.")
                 return
             await self._news(bell)
+
+    async def _progress(
+        self, run_id: str, after: int, bell: asyncio.Event | None
+    ) -> Progress | None:
+        """What is new beyond epoch `after`: read once for all who ask at the same ring.
+
+        A read that began before the newest ring must not serve those who heard it.
+        """
+        key = (run_id, after, bell)
+        read = self._reads.get(key)
+        if read is None:
+            coroutine = self._store.read(queries.progress, run_id, after=after)
+            read = self._reads[key] = asyncio.create_task(coroutine)
+            read.add_done_callback(lambda _: self._reads.pop(key))
+        return await asyncio.shield(read)  # one follower's leaving is not the others'
 
     async def default_drone(self) -> str:
         """Which model `/ws/train` without a parameter means."""

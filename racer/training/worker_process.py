@@ -23,7 +23,7 @@ import structlog
 from racer.process import PARENT_VARIABLE
 from racer.settings import REPOSITORY
 
-_NICENESS = 10
+_NICENESS = 10  # above our own, so that requests come first
 _TERM_GRACE_S = 0.6  # stopping the server may take one second altogether
 _EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close its threads
 _LONGEST_LINE_BYTES = 1 << 20
@@ -82,7 +82,7 @@ async def _process(
         )
     try:
         with suppress(ProcessLookupError):  # before it starts threads, which inherit this
-            os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + _NICENESS, 19))
         yield child
     finally:
         await _stop(child)
