@@ -125,6 +125,8 @@ def _make_engine(url: str) -> Engine:
             "DATABASE_URL is no URL. Write postgresql://user:password@host/name, or leave it "
             "empty to use SQLite in DATA_DIR."
         ) from error
+    if parsed.drivername in {"postgresql", "postgres"}:  # as people write it
+        parsed = parsed.set(drivername="postgresql+psycopg2")
     options: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False)}
     if parsed.get_backend_name() == "sqlite":
         if parsed.database in {None, "", ":memory:"}:

@@ -76,12 +76,8 @@ class Settings(BaseSettings):
 
     @property
     def effective_database_url(self) -> str:
-        """SQLAlchemy URL: the configured one with the driver we ship, or SQLite in DATA_DIR."""
-        url = self.database_url or f"sqlite:///{self.data_dir / 'toledo_racer.db'}"
-        for prefix in ("postgresql://", "postgres://"):
-            if url.startswith(prefix):
-                return "postgresql+psycopg2://" + url.removeprefix(prefix)
-        return url
+        """The configured URL, or SQLite in DATA_DIR. `database.Database` chooses the driver."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'toledo_racer.db'}"
 
     @property
     def effective_autopilot_url(self) -> str:

@@ -13,7 +13,7 @@ from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
 from racer.web.errors import install_error_handlers
-from racer.web.middleware import EitherSlash, RequestLog
+from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
 from schemas import ValidationErrorOut
 
 MAX_BODY_BYTES = 1 << 20
@@ -33,7 +33,6 @@ def assemble(
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,  # EitherSlash does it without a redirect
-        max_body_size=MAX_BODY_BYTES,
         responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
     )
     app.state.settings = settings
@@ -42,6 +41,7 @@ def assemble(
     install_error_handlers(app)
     # The last one added is the outermost: an error answer needs its CORS headers too.
     app.add_middleware(EitherSlash, routes=app.routes)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(RequestLog)
     app.add_middleware(
         CORSMiddleware,
