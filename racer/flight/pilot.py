@@ -25,7 +25,7 @@ TAKEOFF_HEIGHT_M = 2.5
 _HEIGHT_TOLERANCE_M = 0.3
 _ACCEPTANCE_M = 0.8
 _SETTLE_S = 4.0  # PX4 may creep up the last decimetres in Hold
-_SETTLED_M_S = 0.5  # slower than this near the height, the climb is over
+_SETTLED_M_S = 0.15  # slower than this near the height, the climb is over
 _LANDED_KNOWN_S = 2.0
 _READY_S = 15.0  # PX4 passes its checks 3-5 s after boot
 _CLIMB_S = 20.0  # PX4 needs about 7 s
@@ -72,7 +72,9 @@ class Pilot:
             if attempt.preempted_by is None:
                 raise
             task.uncancel()
-            message = f"Pre-empted by {attempt.preempted_by}."
+            return CommandResult(
+                command, ok=False, message=f"Pre-empted by {attempt.preempted_by}."
+            )
         except TimeoutError:
             message = f"{command} did not finish in time; the vehicle is in {self._where()}."
         except RacerError as error:

@@ -27,9 +27,9 @@ class Stack:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
+        self.ground = Ground(int(environment["ROS_DOMAIN_ID"]))
         self.vehicle = self.start_vehicle()
         self.controller = self.start_controller()
-        self.ground = Ground(int(environment["ROS_DOMAIN_ID"]))
 
     def start_vehicle(self) -> subprocess.Popen[bytes]:
         instance = self.environment["VEHICLE_INSTANCE"]
@@ -125,7 +125,7 @@ def test_land_during_takeoff_lands_and_each_command_has_its_own_result(stack: St
     wait_for("both results", lambda: len(ground.results) == 2, timeout_s=30)
     by_id = {result["id"]: result for result in ground.results}
     assert not by_id["a1"]["ok"]
-    assert by_id["a1"]["message"].startswith("Pre-empted by land.")
+    assert by_id["a1"]["message"] == "Pre-empted by land."
     assert by_id["b2"]["ok"], by_id["b2"]
     assert not ground.state["armed"]
 
@@ -158,6 +158,10 @@ def test_after_the_vehicle_was_killed_and_restarted_the_next_command_works(stack
 
     stack.start_vehicle()
     ground.wait_state(60.0, connected=True, armed=False)
+    ground.results.clear()
     ground.send("takeoff")
     ground.wait_state(30.0, phase="taking_off")
-    assert ground.result("land", timeout_s=30)["ok"]
+    ground.send("land")
+    wait_for("both results", lambda: len(ground.results) == 2, timeout_s=30)
+    assert ground.results[1]["command"] == "land"
+    assert ground.results[1]["ok"], ground.results[1]
