@@ -1,8 +1,8 @@
 """The web service: `python main.py` serves the API, the sockets and the console on port 5000.
 
 `create_app()` builds it and touches nothing; the lifespan brings up the database, the control
-service (ROS 2 node and, unless STACK says otherwise, vehicle and controller processes) and the
-training service, and takes them down in the opposite order.
+service (ROS 2 node and, unless STACK says otherwise, vehicle and controller processes), the
+training and the camera service, and takes them down in the opposite order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from racer.accounts.routes import router as accounts
 from racer.cameras.routes import router as cameras
+from racer.cameras.service import CameraService
 from racer.console import page
 from racer.control.routes import router as control
 from racer.control.service import ControlService
@@ -38,6 +39,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spine(app),
         ControlService(settings) as app.state.control,
         TrainingService(settings, app.state.database.session_factory) as app.state.training,
+        CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):
         yield
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
+from racer.control.dependencies import OriginAllowed
 from racer.errors import RacerError
 from racer.training import queries
 from racer.training.schemas import TrainingAnswer, TrainingOut
@@ -103,8 +104,13 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
 
 
 @router.websocket("/ws/train")
-async def train(websocket: WebSocket, drone_id: str | None = None) -> None:
+async def train(
+    websocket: WebSocket, origin_allowed: OriginAllowed, drone_id: str | None = None
+) -> None:
     """An object an epoch, then `{"done": true, …}`. Leaving stops nothing."""
+    if not origin_allowed:
+        await websocket.close()  # before the handshake ends this is a 403
+        return
     await websocket.accept()
     service: TrainingService = websocket.app.state.training
     sending = asyncio.create_task(_send_all(websocket, _messages(service, drone_id)))
