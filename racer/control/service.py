@@ -66,7 +66,7 @@ class ControlService:
         self._bridge: Bridge
         self._supervisor: Supervisor
         self._exit = AsyncExitStack()
-        self._state_complaint = ""
+        self._complaints: set[str] = set()
         self.telemetry = TelemetryHub(self._pulse)
         self.events = Events()
         self._simulation = Simulation(
@@ -231,7 +231,7 @@ class ControlService:
                 id=fields["id"],
             )
         except (ValueError, TypeError, KeyError, RecursionError):
-            log.warning("a command result was not understood", text=text[:200])
+            self._complain("a command result", text)
             return
         pending = self._pending.get(result.id) if isinstance(result.id, str) else None
         if pending is not None and not pending.done():
@@ -240,9 +240,13 @@ class ControlService:
     def _on_state(self, text: str) -> None:
         try:
             fields = state_fields(text)
-        except (ValueError, RecursionError) as error:
-            if self._state_complaint != (complaint := str(error)):
-                self._state_complaint = complaint
-                log.warning("the controller's state was not understood", reason=complaint)
+        except (ValueError, RecursionError):
+            self._complain("the controller's state", text)
             return
         self.telemetry.update_state(fields)
+
+    def _complain(self, what: str, text: str) -> None:
+        """Say it once: a broken sender repeats itself, between others that are not broken."""
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.warning(f"{what} was not understood", text=text[:200])

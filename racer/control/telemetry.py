@@ -57,6 +57,7 @@ def odometry_fields(message: Odometry) -> dict[str, Any]:
         up + 2.0 * (x * by - y * bx),
     )
     yaw_deg = math.degrees(math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
+    heading_deg = _finite(90.0 - yaw_deg)[0]
     stamp = message.header.stamp
     return {
         "stamp": stamp.sec + stamp.nanosec * 1e-9,
@@ -64,8 +65,8 @@ def odometry_fields(message: Odometry) -> dict[str, Any]:
         "velocity": _finite(*velocity),
         "velocity_body": _finite(forward, left, up),
         "quaternion": _finite(w, x, y, z),
-        "yaw_deg": yaw_deg if math.isfinite(yaw_deg) else None,
-        "heading_deg": (90.0 - yaw_deg) % 360.0 if math.isfinite(yaw_deg) else None,
+        "yaw_deg": _finite(yaw_deg)[0],
+        "heading_deg": None if heading_deg is None else heading_deg % 360.0,
         "angular_velocity": _finite(twist.angular.x, twist.angular.y, twist.angular.z),
     }
 
@@ -88,7 +89,8 @@ def state_fields(text: str) -> dict[str, Any]:
 
 
 def _finite(*numbers: float) -> list[float | None]:
-    return [number if math.isfinite(number) else None for number in numbers]
+    """Micrometres are enough for anybody, and half the bytes; adding 0.0 makes -0.0 plain."""
+    return [round(number, 6) + 0.0 if math.isfinite(number) else None for number in numbers]
 
 
 class TelemetryHub:

@@ -1,0 +1,121 @@
+"""A second party on the wire: a ROS 2 node that answers like the drone controller, without a drone.
+
+Run as a program, or as a thread with `peer_thread`. What it hears decides what it does:
+`turn_left` is answered late (after 1 s), `land` never, everything else at once. Before each own
+result it publishes one of somebody else's, so that matching is always tested.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import BatteryState
+from std_msgs.msg import String
+
+from racer.process import die_with_parent
+
+
+class ControllerPeer:
+    """Publishes state (5 Hz), odometry (30 Hz, east position = seconds) and answers commands."""
+
+    def __init__(self, domain_id: int, *, with_vehicle: bool = True) -> None:
+        self.heard: list[str] = []
+        self.connected = with_vehicle
+        self._ticks = 0
+        self.context = Context()
+        self.context.init(domain_id=domain_id)
+        self._node = rclpy.create_node("drone_controller", context=self.context)
+        self._results = self._node.create_publisher(String, "/drone/command_result", 10)
+        self._state = self._node.create_publisher(String, "/drone/state", 10)
+        self._odometry = self._node.create_publisher(Odometry, "/drone/odometry", 10)
+        self._battery = self._node.create_publisher(BatteryState, "/drone/battery", 10)
+        self._node.create_subscription(String, "/control_commands", self._on_command, 10)
+        self._node.create_timer(0.2, self._publish_state)
+        self._node.create_timer(1 / 30, self._publish_odometry)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self._node)
+
+    def spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def close(self) -> None:
+        self._executor.shutdown(timeout_sec=1.0)
+        self._node.destroy_node()
+        self.context.try_shutdown()
+
+    def _on_command(self, message: String) -> None:
+        request = json.loads(message.data)
+        self.heard.append(request["command"])
+        if request["command"] == "land":
+            return
+        if request["command"] == "turn_left":
+            timer = self._node.create_timer(1.0, lambda: (timer.cancel(), self._answer(request)))
+        else:
+            self._answer(request)
+
+    def _answer(self, request: dict[str, str]) -> None:
+        command = request["command"]
+        for answer in (
+            {"id": None, "command": command, "ok": False, "message": "somebody else's"},
+            {"id": "0" * 32, "command": command, "ok": False, "message": "somebody else's"},
+            {"id": request["id"], "command": command, "ok": True, "message": f"did {command}"},
+        ):
+            self._results.publish(String(data=json.dumps(answer)))
+        self._results.publish(String(data="not even JSON"))
+
+    def _publish_state(self) -> None:
+        state = {
+            "connected": self.connected,
+            "armed": self.connected,
+            "in_air": self.connected,
+            "flight_mode": "HOLD",
+            "phase": "hovering" if self.connected else "disconnected",
+            "message": "a peer",
+        }
+        self._state.publish(String(data=json.dumps(state)))
+
+    def _publish_odometry(self) -> None:
+        if not self.connected:
+            return
+        self._ticks += 1
+        message = Odometry()
+        message.header.frame_id, message.child_frame_id = "map", "base_link"
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.pose.pose.position.x = self._ticks / 30
+        message.pose.pose.orientation.w = message.pose.pose.orientation.z = math.sqrt(0.5)
+        message.twist.twist.linear.x = 2.0
+        self._odometry.publish(message)
+        if self._ticks % 30 == 1:
+            self._battery.publish(BatteryState(voltage=math.nan, percentage=0.5))
+
+
+@contextmanager
+def peer_thread(domain_id: int, *, with_vehicle: bool = True) -> Iterator[ControllerPeer]:
+    """The peer, spinning in a thread of this process."""
+    peer = ControllerPeer(domain_id, with_vehicle=with_vehicle)
+    thread = threading.Thread(target=peer.spin)
+    thread.start()
+    try:
+        yield peer
+    finally:
+        peer.close()
+        thread.join()
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    print("the peer speaks", file=sys.stderr)
+    ControllerPeer(int(os.environ["ROS_DOMAIN_ID"])).spin()

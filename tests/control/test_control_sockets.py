@@ -1,0 +1,304 @@
+"""The WebSocket protocol over a real server and real ROS 2, against a peer that only answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+
+from racer.control.dependencies import origin_allowed
+from racer.control.sockets import BURST, MAX_IN_FLIGHT
+from racer.flight.commands import Command
+from racer.settings import Settings
+from tests.control.controller_peer import ControllerPeer, peer_thread
+from tests.control.rig import heard, run, serving, slot_settings, until
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    with slot_settings(tmp_path, cors_origins=["https://racing.example"]) as settings:
+        yield settings
+
+
+@pytest.fixture
+def peer(settings: Settings) -> Iterator[ControllerPeer]:
+    with peer_thread(settings.ros_domain_id) as peer:
+        yield peer
+
+
+@pytest.mark.parametrize("text", ["takeoff", "  TakeOff\n", "TAKEOFF"])
+def test_a_command_is_acknowledged_at_once_and_then_answered(
+    settings: Settings, peer: ControllerPeer, text: str
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            await pilot.send(text)
+            assert json.loads(await pilot.recv()) == {"type": "command_sent", "command": "takeoff"}
+            assert json.loads(await pilot.recv()) == {
+                "type": "command_result",
+                "command": "takeoff",
+                "ok": True,
+                "message": "did takeoff",
+            }
+        assert peer.heard == ["takeoff"]
+
+    run(story())
+
+
+def test_stop_does_not_wait_for_a_command_that_is_still_flown(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            await pilot.send("turn_left")  # the peer answers it after a second
+            await pilot.send("stop")
+            first = await heard(pilot, "command_result")
+            second = await heard(pilot, "command_result")
+            assert [first["command"], second["command"]] == ["stop", "turn_left"]
+            assert [first["ok"], second["ok"]] == [True, True]
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "",
+        "fly me to the moon",
+        "takeoff land",
+        '{"type": "velocity"',
+        '{"command": "takeoff"}',
+        "\0",
+        "NaN",
+        "a" * 300,
+        "🚁" * 5000,
+        b"takeoff",
+        b"",
+        b"\xff" * 100_000,
+    ],
+    ids=lambda frame: repr(frame[:12]),
+)
+def test_what_is_no_command_gets_a_polite_answer_that_names_them(
+    settings: Settings, frame: str | bytes
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            await pilot.send(frame)
+            answer = json.loads(await pilot.recv())
+            assert answer["type"] == "error"
+            assert all(command in answer["message"] for command in Command)
+            assert len(answer["message"]) < 400
+            await pilot.send(frame)
+            assert json.loads(await pilot.recv()) == answer, "the socket stays open"
+
+    run(story())
+
+
+def test_a_frame_of_16_mb_closes_that_socket_and_nothing_else(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as other:
+            async with rig.socket("/ws/control") as vandal:
+                sending = asyncio.create_task(vandal.send("a" * (16 << 20)))
+                with pytest.raises(ConnectionClosedError) as closed:
+                    await vandal.recv()
+                await asyncio.gather(sending, return_exceptions=True)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1009  # message too big (RFC 6455)
+            await other.send("?")
+            assert (await heard(other, "error"))["message"]
+
+    run(story())
+
+
+def test_a_flood_is_bounded_closed_politely_and_slows_nobody_else(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as other:
+            await other.send("stop")
+            await heard(other, "command_result")
+            memory = psutil.Process().memory_info().rss
+            async with rig.socket("/ws/control") as vandal:
+
+                async def flood() -> None:
+                    for _ in range(10_000):
+                        await vandal.send("move_forward")
+
+                async def listen() -> list[str]:
+                    kinds: list[str] = []
+                    try:
+                        async for frame in vandal:
+                            kinds.append(json.loads(frame)["type"])
+                    except ConnectionClosed:
+                        pass
+                    return kinds
+
+                flooding, listening = asyncio.create_task(flood()), asyncio.create_task(listen())
+                waits = []
+                while not listening.done():
+                    start = time.perf_counter()
+                    await other.send("stop")
+                    await heard(other, "command_result")
+                    waits.append(time.perf_counter() - start)
+                    await asyncio.sleep(0.01)
+                await asyncio.gather(flooding, return_exceptions=True)
+                assert vandal.close_code == 1008
+                assert "Too many messages" in (vandal.close_reason or "")
+                kinds = listening.result()
+            assert max(waits) < 0.5, "another pilot's stop waited for the flood"
+            assert 0 < kinds.count("command_sent") < 2 * BURST
+            assert kinds.count("error") > 100
+            assert psutil.Process().memory_info().rss - memory < 50 << 20
+            assert peer.heard.count("move_forward") < 2 * BURST
+
+    run(story())
+
+
+def test_a_flooding_pilot_can_still_stop(settings: Settings, peer: ControllerPeer) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            for _ in range(int(BURST) + 100):
+                await pilot.send("?")
+            await pilot.send("stop")
+            assert (await heard(pilot, "command_result"))["command"] == "stop"
+
+    run(story())
+
+
+def test_commands_that_are_never_answered_are_bounded(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            for _ in range(MAX_IN_FLIGHT + 1):
+                await pilot.send("land")  # the peer never answers it
+            refusal = await heard(pilot, "error")
+            assert "wait for results" in refusal["message"]
+            await pilot.send("stop")
+            assert (await heard(pilot, "command_result"))["ok"] is True
+        assert peer.heard.count("land") == MAX_IN_FLIGHT
+        assert not rig.control._pending, "a pilot who leaves leaves nothing behind"
+
+    run(story())
+
+
+def test_without_a_controller_the_result_says_what_to_do(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            await pilot.send("takeoff")
+            assert (await heard(pilot, "command_sent"))["command"] == "takeoff"
+            result = await heard(pilot, "command_result")
+            assert result["ok"] is False
+            assert "python drone_controller.py" in result["message"]
+            state = await rig.http.get("/drones/1/state")
+            assert state.status_code == 503
+            assert "/readyz" in state.json()["detail"]
+
+    run(story())
+
+
+def test_pages_of_other_origins_may_not_open_sockets(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig:
+            for path in ("/ws/control", "/ws/telemetry"):
+                with pytest.raises(InvalidStatus) as refused:
+                    async with rig.socket(path, origin="https://evil.example"):
+                        pass
+                assert refused.value.response.status_code == 403
+            async with rig.socket("/ws/control", origin="https://racing.example") as pilot:
+                await pilot.send("?")
+                await heard(pilot, "error")
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("https://racing.example", True),
+        ("http://racing.example", False),
+        ("http://drones.lan:5000", True),
+        ("http://drones.lan:5001", False),
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1", True),
+        ("http://[::1]:8080", True),
+        ("http://localhost.evil.example", False),
+        ("https://evil.example", False),
+        ("null", False),
+        ("file://localhost", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_which_origins_are_ours(origin: str | None, allowed: bool) -> None:
+    settings = Settings(_env_file=None, cors_origins=["https://racing.example"])
+    assert origin_allowed(origin, host="drones.lan:5000", settings=settings) is allowed
+    anyone = Settings(_env_file=None, cors_origins=["*"])
+    assert origin_allowed(origin, host=None, settings=anyone)
+
+
+def test_viewers_see_the_newest_telemetry(settings: Settings, peer: ControllerPeer) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/telemetry?hz=20") as viewer:
+            first = json.loads(await viewer.recv())
+            assert first.keys() == {
+                *("stamp", "age_s", "connected", "armed", "in_air", "flight_mode", "phase"),
+                *("message", "position", "velocity", "velocity_body", "quaternion", "yaw_deg"),
+                *("heading_deg", "angular_velocity", "battery"),
+            }
+            await viewer.send("a viewer may talk, nobody listens")
+            start = time.perf_counter()
+            frames = [json.loads(await viewer.recv()) for _ in range(20)]
+            assert 0.8 < time.perf_counter() - start < 1.5
+            assert max(frame["age_s"] for frame in frames) < 0.2
+            stamps = [frame["stamp"] for frame in frames]
+            assert stamps == sorted(stamps)
+            assert frames[-1]["yaw_deg"] == pytest.approx(90.0)
+            assert frames[-1]["heading_deg"] == pytest.approx(0.0)
+            assert frames[-1]["velocity"] == pytest.approx([0.0, 2.0, 0.0], abs=1e-5)
+            assert frames[-1]["battery"] == {"voltage_v": None, "remaining": 0.5}
+            state = await rig.http.get("/drones/1/state")
+            assert state.status_code == 200
+            assert state.json().keys() == first.keys()
+            for other in ("2", "0", "one"):
+                assert (await rig.http.get(f"/drones/{other}/state")).status_code == 404
+
+    run(story())
+
+
+@pytest.mark.parametrize("hz", ["0", "-1", "51", "0.09", "nan", "inf", "fast", ""])
+def test_a_rate_that_means_nothing_is_refused_with_the_range(settings: Settings, hz: str) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket(f"/ws/telemetry?hz={hz}") as viewer:
+            with pytest.raises(ConnectionClosedError) as closed:
+                await viewer.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+            assert "0.1 to 50" in closed.value.rcvd.reason
+
+    run(story())
+
+
+def test_open_sockets_do_not_hold_up_the_end(settings: Settings, peer: ControllerPeer) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as sockets:
+            async with serving(settings) as rig:
+                viewer = await sockets.enter_async_context(rig.socket("/ws/telemetry"))
+                pilot = await sockets.enter_async_context(rig.socket("/ws/control"))
+                await viewer.recv()
+                await pilot.send("land")  # never answered
+                await until("the command to be published", lambda: "land" in peer.heard)
+                leaving = time.perf_counter()
+            assert time.perf_counter() - leaving < 2.0
+            await asyncio.gather(viewer.wait_closed(), pilot.wait_closed())
+            assert {viewer.close_code, pilot.close_code} == {1012}  # service restart
+
+    run(story())
