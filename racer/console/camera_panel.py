@@ -29,18 +29,18 @@ class CameraPanel:
                 self._empty = text("Choose a drone model to see its drone here.", "p")
                 self._empty.classes("empty")
                 self._image = ui.element("img").props('alt="Live view of the drone"')
+                self._image.on("error", self._lost)
             self._message = text("", "p").classes("hint").props("role=status")
         self._start_button.on_click(self._start)
         self._stop_button.on_click(self._stop)
+        self._stream_url: str | None = None
         self.show(None)
 
     def show(self, stream_url: str | None) -> None:
         """Show this stream; None = no drone chosen. Setting the source anew reconnects."""
-        if stream_url is None:
-            self._image.props(remove="src")
-        else:
-            self._image.props["src"] = stream_url
-        self._empty.set_visibility(stream_url is None)
+        self._stream_url = stream_url
+        self._empty.set_text("Choose a drone model to see its drone here.")
+        self._connect()
         self._start_button.set_enabled(stream_url is not None)
         self._stop_button.set_enabled(stream_url is not None)
         self.say("")
@@ -50,8 +50,27 @@ class CameraPanel:
         self._message.set_text(message)
         self._message.classes(replace="hint" if ok else "problem")
 
+    def _connect(self) -> None:
+        if self._stream_url is None:
+            self._image.props(remove="src")
+        else:
+            self._image.props["src"] = self._stream_url
+        self._empty.set_visibility(self._stream_url is None)
+
+    def _lost(self) -> None:
+        """The stream answered with an error, or ended."""
+        self._image.props(remove="src")
+        self._empty.set_text("There is no picture now. Start the simulation to try again.")
+        self._empty.set_visibility(True)
+
     async def _start(self) -> None:
-        self._report(await self._on_start())
+        self._start_button.disable()
+        try:
+            self._report(await self._on_start())
+        finally:
+            self._start_button.enable()
+        if "src" not in self._image.props:
+            self._connect()
 
     async def _stop(self) -> None:
         self._report(await self._on_stop())

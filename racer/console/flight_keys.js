@@ -37,7 +37,7 @@ export default {
       [document, "focusout", () => setTimeout(this.onFocus, 0)],
       [document, "visibilitychange", () => document.hidden && this.releaseAll()],
       [window, "blur", this.onBlur],
-      [window, "focus", () => (this.windowFocused = true)],
+      [window, "focus", this.onWindowFocus],
       [window, "pagehide", this.releaseAll],
     ];
     for (const [target, name, handler] of this.listeners) {
@@ -55,7 +55,11 @@ export default {
       this.typing = isEditable(document.activeElement);
       if (this.typing) this.releaseAll();
     },
-    onBlur() {
+    onWindowFocus() {
+      this.windowFocused = true;
+    },
+    onBlur(event) {
+      if (event.target !== window) return; // a field's blur passes by here too
       this.windowFocused = false;
       this.releaseAll();
     },

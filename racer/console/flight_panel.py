@@ -57,13 +57,37 @@ _PAD = (
 )
 
 
+class _LogLine:
+    """A command on its way, then with its result."""
+
+    def __init__(self, command: str) -> None:
+        self._root = ui.element("div").classes("log-line pending").props("data-result=pending")
+        with self._root:
+            text(time.strftime("%H:%M:%S"), "time")
+            text(command.replace("_", " "), "b")
+            self._message = text("Sent", "p")
+        self._root.move(target_index=0)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Show what became of it, unless the line or the page has gone meanwhile."""
+        if self._root.is_deleted:
+            return
+        result = "ok" if outcome.ok else "failed"
+        self._root.classes(replace=f"log-line {result}").props(f"data-result={result}")
+        self._message.set_text(outcome.message or ("Done" if outcome.ok else "Failed"))
+
+    def delete(self) -> None:
+        """Make room."""
+        self._root.delete()
+
+
 class FlightPanel:
     """The pad of one page. `send` reports failures in its outcome, it does not raise."""
 
     def __init__(self, send: SendCommand) -> None:
         self._send = send
         self._moving = False
-        self._lines: deque[ui.element] = deque()
+        self._lines: deque[_LogLine] = deque()
         self._dead_man = DeadMan(self._lost_touch, timeout_s=HOLD_TIMEOUT_S)
         with card("Fly", step=4, classes="fly") as (_section, head):
             with head:
@@ -95,6 +119,7 @@ class FlightPanel:
         key.on("click", press, js_handler=_EMIT_IF_CONNECTED)
         key.classes(f"key {button.look}")
         key.props(f'data-command="{button.command}" aria-label="{button.label}"')
+        key.props(f'title="{button.label} ({button.key})"')
         with key:
             ui.icon(button.icon).props("aria-hidden=true")
             text(button.label)
@@ -122,23 +147,17 @@ class FlightPanel:
     async def _command(self, command: str) -> None:
         """Send it and log the result; what moves is remembered at once, not when it answered."""
         self._moving = command in MOTIONS
-        outcome = await self._send(command)
-        if not self._log.is_deleted:
-            self._add_line(command, outcome)
+        line = self._add_line(command)
+        line.finish(await self._send(command))
 
-    def _add_line(self, command: str, outcome: Outcome) -> None:
+    def _add_line(self, command: str) -> _LogLine:
         self._empty.set_visibility(False)
         with self._log:
-            line = ui.element("div").classes("log-line " + ("ok" if outcome.ok else "failed"))
-            line.props(f'data-result="{"ok" if outcome.ok else "failed"}"')
-            with line:
-                text(time.strftime("%H:%M:%S"), "time")
-                text(command.replace("_", " "), "b")
-                text(outcome.message or ("Done" if outcome.ok else "Failed"), "p")
-        line.move(target_index=0)
+            line = _LogLine(command)
         self._lines.appendleft(line)
         while len(self._lines) > LOG_LINES:
             self._lines.pop().delete()
+        return line
 
     def _lost_touch(self) -> None:
         """The browser holds a key but has gone silent."""

@@ -170,7 +170,8 @@ class TrainingPanel:
         self._chip.set(label, tone)
         running = status in {"starting", "training"}
         self._cancel_button.set_visibility(running)
-        self._train_button.set_enabled(self._drone_id is not None and not running)
+        self._train_button.set_visibility(not running)
+        self._train_button.set_enabled(self._drone_id is not None)
         again = status in {"finished", "failed", "cancelled"}
         self._train_button.set_text("Train again" if again else "Train")
 

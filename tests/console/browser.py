@@ -17,6 +17,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support import REPOSITORY, claim_slot, wait_for
@@ -158,9 +159,7 @@ class Page:
 
     def type(self, name: str, content: str) -> None:
         """Replace what the field holds."""
-        field = self.field(name)
-        field.clear()
-        field.send_keys(content)
+        self.field(name).send_keys(Keys.CONTROL + "a" + Keys.NULL, Keys.DELETE, content)
 
     def click(self, label: str) -> None:
         """Press the enabled button with this label."""
@@ -243,3 +242,7 @@ class Page:
     def _drain(self, kind: str) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = self.driver.get_log(kind)
         return lines
+
+    def close(self) -> None:
+        """Leave the page; the browser stays."""
+        self.driver.get("about:blank")

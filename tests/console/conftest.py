@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -32,9 +31,3 @@ def page(browser: Chrome, console_url: str) -> Iterator[Page]:
     opened.open()
     yield opened
     assert opened.console_errors() == []
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Somewhere for a test's own service to keep its files."""
-    return tmp_path_factory.mktemp("data")
