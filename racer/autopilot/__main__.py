@@ -145,4 +145,7 @@ def _wind(text: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is closed; unloading JAX would take up to a second on a busy machine

@@ -11,6 +11,7 @@ that carries, brakes and levels the vehicle, so that it neither falls through no
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from enum import IntEnum
@@ -119,7 +120,7 @@ class Plant:
     """The moving vehicle. Building it compiles the tick."""
 
     def __init__(self, airframe: Airframe, *, yaw: float = 0.5 * math.pi) -> None:
-        self._tick = jax.jit(_tick_of(airframe))
+        self._tick = _tick_of(airframe)
         memory = (*rest_state(airframe, yaw=yaw), *initial_control())
         extras = [0.0] * (len(Snapshot._fields) - _STATE_SIZE)
         start = np.array([*(float(x) for x in memory), *extras], np.float32)
@@ -139,8 +140,9 @@ class Plant:
         return self.snapshot
 
 
-def _tick_of(airframe: Airframe) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The tick as a function of (packed state, packed demand and wind), ready to compile."""
+@functools.cache
+def _tick_of(airframe: Airframe) -> Callable[[jax.Array, Any], jax.Array]:
+    """The compiled tick: (packed state, packed demand and wind) to what Snapshot unpacks."""
 
     def tick(packed: jax.Array, inputs: jax.Array) -> jax.Array:
         state = State(*(packed[i] for i in range(_STATE_SIZE)))
@@ -171,7 +173,7 @@ def _tick_of(airframe: Airframe) -> Callable[[jax.Array, jax.Array], jax.Array]:
             [*state, *control, contact, *force, *attitude, *rates, collective, *command]
         )
 
-    return tick
+    return jax.jit(tick)
 
 
 def _forget(control: ControlState, level: jax.Array) -> ControlState:
