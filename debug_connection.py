@@ -11,7 +11,7 @@ from racer.flight.state import no_vehicle
 from racer.process import configure_logging
 from racer.settings import get_settings
 
-_PATIENCE_S = 10.0  # PX4 sends its heartbeat every second from boot on
+_PATIENCE_S = 5.0  # PX4 sends its heartbeat every second from boot on
 
 
 async def look(url: str) -> bool:

@@ -9,7 +9,7 @@ from racer.errors import ConfigurationError
 from racer.flight.mavsdk_link import MavsdkLink
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
-from racer.flight.ports import port_conflict
+from racer.flight.ports import earlier_holder, port_conflict
 
 
 @asynccontextmanager
@@ -22,4 +22,6 @@ async def open_vehicle(url: str) -> AsyncIterator[tuple[Pilot, FlightMonitor]]:
         raise ConfigurationError(conflict)
     monitor = FlightMonitor()
     async with MavsdkLink(url, monitor) as link:
+        if conflict := earlier_holder(url):
+            raise ConfigurationError(conflict)
         yield Pilot(link, monitor, url=url), monitor

@@ -44,19 +44,44 @@ def port_conflict(url: str) -> str | None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 return f"UDP port {port} on {host} cannot be opened: {error.strerror}."
-            return (
-                f"UDP port {port} is held by {_holder(port)}. Stop it, or choose another vehicle "
-                "with VEHICLE_INSTANCE or AUTOPILOT_URL."
-            )
+            holders = _holders(port)
+            return _complaint(port, _describe(holders[0]) if holders else "another user's process")
     return None
 
 
-def _holder(port: int) -> str:
-    for connection in psutil.net_connections(kind="udp"):
-        if connection.laddr and connection.laddr.port == port and connection.pid:
-            try:
-                command = " ".join(psutil.Process(connection.pid).cmdline())
-            except psutil.Error:
-                command = "no longer running or not ours to look at"
-            return f"process {connection.pid} ({command})"
-    return "a process of another user"
+def earlier_holder(url: str) -> str | None:
+    """The same line once we hold the port ourselves, if an older process holds it too.
+
+    Two that looked at the same instant both saw a free port; the younger one leaves.
+    """
+    if (address := listening_port(url)) is None:
+        return None
+    own = psutil.Process()
+    for holder in _holders(address[1]):
+        if (holder.create_time(), holder.pid) < (own.create_time(), own.pid):
+            return _complaint(address[1], _describe(holder))
+    return None
+
+
+def _holders(port: int) -> list[psutil.Process]:
+    """Processes with a UDP socket on this port, as far as we may see them."""
+    pids = {
+        connection.pid
+        for connection in psutil.net_connections(kind="udp")
+        if connection.laddr and connection.laddr.port == port and connection.pid
+    }
+    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+
+
+def _describe(holder: psutil.Process) -> str:
+    try:
+        return f"process {holder.pid} ({' '.join(holder.cmdline())})"
+    except psutil.Error:
+        return f"process {holder.pid}"
+
+
+def _complaint(port: int, holder: str) -> str:
+    return (
+        f"UDP port {port} is held by {holder}. Stop it, or choose another vehicle with "
+        "VEHICLE_INSTANCE or AUTOPILOT_URL."
+    )

@@ -165,3 +165,22 @@ def test_after_the_vehicle_was_killed_and_restarted_the_next_command_works(stack
     wait_for("both results", lambda: len(ground.results) == 2, timeout_s=30)
     assert ground.results[1]["command"] == "land"
     assert ground.results[1]["ok"], ground.results[1]
+
+
+def test_minimal_test_flies_and_says_so(stack: Stack) -> None:
+    """It needs the port for itself, so the controller leaves first."""
+    stack.controller.terminate()
+    assert stack.controller.wait(timeout=2.0) == 0
+    flown = subprocess.run(
+        [sys.executable, "minimal_test.py"],
+        check=False,
+        cwd=REPOSITORY,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert flown.returncode == 0, flown.stdout + flown.stderr
+    steps = ["Connected. Taking off", "Flying at 2.", "Hovered", "Landing", "motors off"]
+    places = [flown.stdout.index(step) for step in steps]
+    assert places == sorted(places)

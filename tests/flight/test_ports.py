@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import sys
 import pytest
 
 from racer.errors import ConfigurationError
-from racer.flight.ports import listening_port, port_conflict
+from racer.flight.ports import earlier_holder, listening_port, port_conflict
+from tests.support import REPOSITORY
 
 # Binds as MAVSDK does (address reuse) and waits for its standard input to close.
 _HOLDER = """
@@ -34,6 +36,19 @@ def test_another_process_is_named_with_its_pid_and_command() -> None:
     assert f"UDP port {port} is held by process {holder.pid}" in conflict
     assert sys.executable in conflict
     assert port_conflict(f"udpin://0.0.0.0:{port}") is None
+
+
+def test_of_two_that_both_hold_the_port_the_younger_one_is_told() -> None:
+    """MAVSDK's address reuse lets both in when they look at the same instant."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        url = f"udpin://127.0.0.1:{ours.getsockname()[1]}"
+        asked = "from racer.flight.ports import earlier_holder; print(earlier_holder(%r))"
+        younger = subprocess.check_output(
+            [sys.executable, "-c", asked % url], text=True, cwd=REPOSITORY
+        )
+        assert f"is held by process {os.getpid()} (" in younger
+        assert earlier_holder(url) is None  # we came first
 
 
 def test_an_address_that_is_not_ours_is_said_so() -> None:
