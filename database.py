@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 from fastapi import Depends, Request
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _MIGRATION_LOCK = 0x701ED0  # key of PostgreSQL's advisory lock, ours by choice
 _BUSY_TIMEOUT_MS = 10_000
+log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -71,14 +73,17 @@ class Database:
         Raises ConfigurationError when the database cannot be reached or holds foreign tables.
         """
         from alembic import command  # noqa: PLC0415 - a slow import that only a start needs
+        from alembic.migration import MigrationContext  # noqa: PLC0415
         from alembic.util import CommandError  # noqa: PLC0415
 
         config = alembic_config()
         try:
             with self.migration_connection() as connection:
                 _refuse_foreign_tables(connection)
+                before = MigrationContext.configure(connection).get_current_revision()
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
+                after = MigrationContext.configure(connection).get_current_revision()
         except CommandError as error:
             raise ConfigurationError(
                 f"Cannot migrate the database {self.place}: {error}. A newer Toledo Racer may have "
@@ -90,6 +95,8 @@ class Database:
                 f"Cannot prepare the database {self.place}: {reason}. Check DATABASE_URL and that "
                 "the server runs; leave DATABASE_URL empty to use SQLite in DATA_DIR."
             ) from error
+        if before != after:
+            log.info("database migrated", place=self.place, before=before, after=after)
 
     @contextmanager
     def migration_connection(self) -> Iterator[Connection]:

@@ -7,6 +7,7 @@ training and the camera service, and takes them down in the opposite order.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,6 +60,8 @@ def main() -> int:
         print(f"Toledo Racer cannot start: {error.message}", file=sys.stderr)
         return 1
     configure_logging(settings.log_level, program="main")
+    for chatty in ("alembic", "uvicorn"):  # what they tell in passing, we tell in one line
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return serve(create_app(settings), settings)
 
 
