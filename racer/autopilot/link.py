@@ -1,8 +1,8 @@
 """A MAVLink link over UDP: one socket, one partner, one sequence counter.
 
 Like PX4, a link sends unprompted to its default partner and latches on to whoever speaks MAVLink
-to it first. Here a partner that has been silent for a while can be replaced, so that a restarted
-controller on another port is answered.
+to it first. Here the default partner takes over when it speaks, and one that has been silent for a
+while can be replaced by any, so that a restarted controller is answered.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Link:
         self.heard, self._partner, self._heard_at_s = False, self._default, -_SILENCE_S
 
     def _note(self, sender: tuple[str, int], now_s: float) -> None:
-        if sender != self._partner and now_s - self._heard_at_s > _SILENCE_S:
+        silent = now_s - self._heard_at_s > _SILENCE_S
+        if sender != self._partner and (silent or sender == self._default):
             self._partner = sender
         if sender == self._partner:
             self._heard_at_s, self.heard = now_s, True

@@ -1,8 +1,8 @@
 """The real-time loop: a tick at each absolute deadline, answers to messages in between.
 
-Deadlines never drift: each is the last one plus the period. After a stall (a suspended laptop, a
-busy machine) up to a quarter of a second is caught up; the rest is dropped, so the loop never runs
-a burst of old time. Lag is reported once when it begins and once when it is over.
+Deadlines never drift: each is the last one plus the period. A short delay is caught up; what a
+longer stall (a suspended laptop, a busy machine) took is dropped, so the loop never runs a burst of
+old time. Lag is reported once when it begins and once when it is over.
 """
 
 from __future__ import annotations

@@ -17,7 +17,11 @@ from racer.autopilot.link import Link
 from racer.autopilot.mavlink import Message
 from racer.autopilot.modes import Severity
 from racer.autopilot.parameters import PUSHED_AT_BOOT, from_wire, to_wire
-from racer.autopilot.setpoints import from_attitude_target, from_position_target
+from racer.autopilot.setpoints import (
+    FRAME_LOCAL_NED,
+    from_attitude_target,
+    from_position_target,
+)
 from racer.autopilot.streams import STREAMS, Schedule
 from racer.autopilot.vehicle import Vehicle
 
@@ -25,6 +29,8 @@ _TEXT_BYTES: Final = 50
 _PARAM_DOES_NOT_EXIST, _PARAM_TYPE_MISMATCH = 1, 6  # MAV_PARAM_ERROR
 _MISSION_UNSUPPORTED: Final = 3  # MAV_MISSION_UNSUPPORTED
 _NO_INDEX: Final = 65535
+_FRAMES_AMSL: Final = (0, 5)  # MAV_FRAME_GLOBAL, MAV_FRAME_GLOBAL_INT
+_FRAMES_RELATIVE: Final = (3, 6)
 _FTP_NAK, _FTP_UNKNOWN_COMMAND = 129, 7
 
 
@@ -53,6 +59,7 @@ class Protocol:
             "COMMAND_LONG": self._on_command_long,
             "COMMAND_INT": self._on_command_int,
             "SET_POSITION_TARGET_LOCAL_NED": self._on_position_target,
+            "SET_POSITION_TARGET_GLOBAL_INT": self._on_global_target,
             "SET_ATTITUDE_TARGET": self._on_attitude_target,
             "SET_MODE": self._on_set_mode,
             "PARAM_REQUEST_READ": self._on_param_read,
@@ -145,6 +152,18 @@ class Protocol:
 
     def _on_position_target(self, _: Port, message: Message) -> None:
         setpoint = from_position_target(message.fields)
+        if setpoint is not None:
+            self.vehicle.accept(setpoint)
+
+    def _on_global_target(self, _: Port, message: Message) -> None:
+        """A place on Earth; velocities and the rest as in the local message."""
+        f, home = message.fields, self.vehicle.home
+        if f["coordinate_frame"] not in (*_FRAMES_AMSL, *_FRAMES_RELATIVE):
+            return
+        east, north = home.to_local(f["lat_int"] * 1e-7, f["lon_int"] * 1e-7)
+        up = f["alt"] - (home.altitude_m if f["coordinate_frame"] in _FRAMES_AMSL else 0.0)
+        local = {"x": north, "y": east, "z": -up, "coordinate_frame": FRAME_LOCAL_NED}
+        setpoint = from_position_target(f | local)
         if setpoint is not None:
             self.vehicle.accept(setpoint)
 

@@ -255,6 +255,26 @@ def test_it_says_that_it_is_up_and_ends_at_a_signal(
         assert process.stderr.read() == ""
 
 
+def test_time_lost_in_a_stall_is_dropped_and_reported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_vehicle(tmp_path_factory.mktemp("stall")) as (instance, process):
+        peer = Peer(instance)
+        before = peer.request(32).time_boot_ms
+        process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        time.sleep(1.5)  # the stall itself
+        process.send_signal(signal.SIGCONT)
+        peer.listen(0.2)  # what was queued
+        lost = time.monotonic() - started - (peer.request(32).time_boot_ms - before) / 1e3
+        assert 1.0 < lost < 1.8
+        peer.listen(1.0)
+        peer.close()
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read().count("the vehicle lags behind real time") == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [["--instance", "100"], ["--wind", "1"], ["--wind=nan,0"], ["--speed-factor", "0"]]
 )
