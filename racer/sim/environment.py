@@ -166,24 +166,27 @@ def target_gate(task: Task, passed: Array) -> GateFrame:
 def make_step(airframe: Airframe, settings: Settings) -> Step:
     """Build the step function for an airframe and an action space.
 
-    The result takes the task, the states, actions (..., 4) in [-1, 1] (clipped), standard normal
-    gust noise (..., 3) and the spare states that ended flights go on from.
+    The result takes the task, the states, actions (..., 4), standard normal gust noise (..., 3)
+    and the spare states that ended flights go on from.
 
-    Action `velocity`: forward, left, up and yaw rate (positive left), as shares of the limits;
-    the velocity's length is limited too, and its vertical part to the airframe's climb rate.
+    Action `velocity`: forward, left, up and yaw rate (positive left), in the task's units: its
+    limits, or 8 m/s and 90 °/s where those are lower, so that exploration at a high limit is not
+    wilder than at a low one. The velocity's length is cut to its limit, and its vertical part
+    to the airframe's climb rate.
     """
     dt = settings.dt / settings.substeps
     climb = airframe.control.velocity_max_z_m_s
 
     def setpoint(task: Task, vehicle: State, action: Array) -> tuple[Vector, Array]:
-        forward, left, up, turn = (jnp.clip(action[..., i], -1.0, 1.0) for i in range(4))
-        size = jnp.sqrt(forward * forward + left * left + up * up)
-        speed = task.velocity_limit / jnp.maximum(size, 1.0)
+        forward, left, up = (task.velocity_unit * action[..., i] for i in range(3))
+        size = jnp.sqrt(forward * forward + left * left + up * up + 1e-6)
+        share = jnp.minimum(1.0, task.velocity_limit / size)
         cos_yaw, sin_yaw = heading(vehicle)
-        east = speed * (cos_yaw * forward - sin_yaw * left)
-        north = speed * (sin_yaw * forward + cos_yaw * left)
-        rise: Array = jnp.clip(speed * up, -climb, climb)
-        return (east, north, rise), task.yaw_limit * turn
+        east = share * (cos_yaw * forward - sin_yaw * left)
+        north = share * (sin_yaw * forward + cos_yaw * left)
+        rise: Array = jnp.clip(share * up, -climb, climb)
+        turn = jnp.clip(task.yaw_unit * action[..., 3], -task.yaw_limit, task.yaw_limit)
+        return (east, north, rise), turn
 
     def step(
         task: Task,

@@ -18,6 +18,8 @@ from racer.geometry.rotation import Real
 from racer.sim.track import Track
 from racer.sim.wind import GustModel, dryden
 
+REFERENCE_VELOCITY_M_S = 8.0  # where limits stop to scale actions and rewards
+REFERENCE_YAW_DEG_S = 90.0
 MAX_FLIGHT_STEPS = 8192  # of one flight: bounds the memory of a recorded one
 
 
@@ -47,8 +49,8 @@ class Rewards(NamedTuple):
 
 def default_rewards(velocity_limit_m_s: float) -> Rewards:
     """Slow vehicles earn more per metre, so that returns have one size for every limit."""
-    reference = min(velocity_limit_m_s, 8.0)
-    return Rewards(*(np.float32(weight) for weight in (0.8 / reference, 0.1, -0.1, -2e-4, -1e-3)))
+    reference = min(velocity_limit_m_s, REFERENCE_VELOCITY_M_S)
+    return Rewards(*(np.float32(weight) for weight in (1.6 / reference, 0.2, -0.3, -2e-4, -1e-3)))
 
 
 class Task(NamedTuple):
@@ -62,7 +64,9 @@ class Task(NamedTuple):
     line: Real  # (K, 5): x, y, z, unit tangent x, y of the centre line
     line_gate: Real  # (K,) int32: gates already passed there
     velocity_limit: Real  # () m/s
+    velocity_unit: Real  # () m/s that an action of one asks for
     yaw_limit: Real  # () rad/s
+    yaw_unit: Real  # () rad/s that an action of one asks for
     wind_speed: Real  # () m/s
     gusts: GustModel
     time_limit: Real  # () int32 control steps
@@ -106,7 +110,9 @@ def make_task(
         line=np.concatenate([line[:-1], tangents], axis=1).astype(f32),
         line_gate=(np.arange(len(steps)) // per_gate).astype(np.int32),
         velocity_limit=f32(velocity_limit_m_s),
+        velocity_unit=f32(min(velocity_limit_m_s, REFERENCE_VELOCITY_M_S)),
         yaw_limit=f32(math.radians(yaw_limit_deg_s)),
+        yaw_unit=f32(math.radians(min(yaw_limit_deg_s, REFERENCE_YAW_DEG_S))),
         wind_speed=f32(wind_speed_m_s),
         gusts=dryden(
             wind_speed_m_s=wind_speed_m_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import assume, given
@@ -31,10 +32,14 @@ def at(frame: GateFrame, ahead: float, left: float, up: float) -> Vector:
     return x, y, z
 
 
-@given(angles, distances, distances, offsets, offsets, offsets, offsets)
+@given(angles, st.tuples(distances, distances), *(st.tuples(offsets, offsets),) * 2)
 def test_a_segment_is_judged_where_it_meets_the_plane(
-    yaw: float, behind: float, beyond: float, y0: float, z0: float, y1: float, z1: float
+    yaw: float,
+    away: tuple[float, float],
+    first: tuple[float, float],
+    last: tuple[float, float],
 ) -> None:
+    (behind, beyond), (y0, z0), (y1, z1) = away, first, last
     frame = gate(yaw, (3.0, -2.0, 1.5))
     share = behind / (behind + beyond)
     y, z = y0 + share * (y1 - y0), z0 + share * (z1 - z0)
@@ -59,7 +64,7 @@ def test_a_segment_on_one_side_does_nothing(
 def test_crossings_forward_and_back_alternate_however_a_flight_is_cut(path: list[float]) -> None:
     frame = gate()
     balance = 0
-    for x0, x1 in zip(path, path[1:], strict=False):
+    for x0, x1 in pairwise(path):
         crossed = cross_gate(frame, (x0, 0.0, 0.0), (x1, 0.0, 0.0))
         balance += int(crossed.passed) - int(crossed.reverse)
     assert balance == int(path[-1] > 0.0) - int(path[0] > 0.0)

@@ -46,7 +46,8 @@ def test_the_shipped_course_is_what_its_page_says() -> None:
     around = np.linalg.norm(np.diff(line, axis=0), axis=1).sum()
     assert 55.0 < around + np.linalg.norm(line[-1] - line[0]) < 65.0
     assert np.all(track.bounds_max - track.bounds_min <= 40.0)
-    assert np.all(line > track.bounds_min) and np.all(line < track.bounds_max)
+    assert np.all(line > track.bounds_min)
+    assert np.all(line < track.bounds_max)
 
 
 def test_the_centre_line_meets_every_gate_square_on() -> None:

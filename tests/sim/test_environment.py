@@ -1,0 +1,250 @@
+"""The racing environment: gates, crashes, rewards, resets, limits, repeatability."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from racer.errors import InvalidInputError
+from racer.sim.airframe import load_airframe
+from racer.sim.environment import (
+    OBSERVATION_SIZE,
+    EnvironmentState,
+    Outcome,
+    make_step,
+    observe,
+    reset,
+    target_gate,
+)
+from racer.sim.task import Settings, Task, make_task
+from racer.sim.track import load_track, parse_track
+
+X500 = load_airframe("x500")
+SETTINGS = Settings()
+STEP = jax.jit(make_step(X500, SETTINGS))
+N = 16
+ONE = np.zeros((N,), bool)
+
+
+def task(**changes: float) -> Task:
+    limits = {"velocity_limit_m_s": 8.0, "yaw_limit_deg_s": 90.0} | changes
+    return make_task(load_track("toledo", altitude_m=2.5), SETTINGS, **limits)
+
+
+def states(the_task: Task, *, seed: int = 0, along_course: float = 0.0) -> EnvironmentState:
+    return reset(the_task, jax.random.key(seed), (N,), airframe=X500, along_course=along_course)
+
+
+def action(forward: float = 0.0, left: float = 0.0, up: float = 0.0, turn: float = 0.0) -> Any:
+    return jnp.tile(jnp.array([forward, left, up, turn], jnp.float32), (N, 1))
+
+
+def advance(
+    the_task: Task, state: EnvironmentState, command: Any, *, spare: EnvironmentState | None = None
+) -> tuple[EnvironmentState, Outcome]:
+    return STEP(the_task, state, command, jnp.zeros((N, 3)), state if spare is None else spare)
+
+
+def placed(
+    state: EnvironmentState, position: tuple[float, float, float], velocity: Any = (0, 0, 0)
+) -> EnvironmentState:
+    """All drones at one place, heading east."""
+    names = ("px", "py", "pz", "vx", "vy", "vz")
+    values = {
+        name: jnp.full(N, value, jnp.float32)
+        for name, value in zip(names, (*position, *velocity), strict=True)
+    }
+    vehicle = state.vehicle._replace(qw=jnp.ones(N), qz=jnp.zeros(N), **values)
+    return state._replace(vehicle=vehicle)
+
+
+def test_flying_through_the_gate_counts_and_leads_to_the_next() -> None:
+    course = task()
+    before = placed(states(course), (0.0, 6.9, 2.5), (0.0, 6.0, 0.0))
+    after, outcome = advance(course, before, action(left=1.0))
+    assert np.all(outcome.passed)
+    assert not np.any(outcome.done)
+    assert np.all(after.passed == 1)
+    assert float(outcome.reward[0]) > 0.15
+    assert float(target_gate(course, after.passed).centre[0][0]) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [
+        ((0.0, 7.1, 2.5), (0.0, -6.0, 0.0)),  # backwards through the target
+        ((10.0, 2.1, 1.9), (0.0, -6.0, 0.0)),  # through a later gate
+        ((3.0, 6.9, 2.5), (0.0, 6.0, 0.0)),  # past the target, outside its frame
+    ],
+)
+def test_other_crossings_do_not_count(start: Any, velocity: Any) -> None:
+    course = task()
+    after, outcome = advance(course, placed(states(course), start, velocity), action())
+    assert not np.any(outcome.passed | outcome.done)
+    assert np.all(after.passed == 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [
+        ((0.7, 6.9, 2.5), (0.0, 6.0, 0.0)),  # the target's frame
+        ((12.35, -6.4, 2.7), (0.0, -6.0, 0.0)),  # a later gate's
+        ((5.0, 0.0, 0.3), (0.0, 0.0, -3.0)),  # the ground
+        ((21.95, 0.0, 2.5), (5.0, 0.0, 0.0)),  # the bounds
+        ((5.0, 0.0, 7.95), (0.0, 0.0, 5.0)),  # the ceiling
+    ],
+)
+def test_crashes_end_the_flight_and_go_on_from_the_spare(start: Any, velocity: Any) -> None:
+    course = task()
+    spare = states(course, seed=9)
+    after, outcome = advance(course, placed(states(course), start, velocity), action(), spare=spare)
+    assert np.all(outcome.crashed & outcome.done)
+    assert not np.any(outcome.finished)
+    assert float(outcome.reward[0]) < -0.2
+    assert np.array_equal(after.vehicle.px, spare.vehicle.px)
+    assert np.all(after.elapsed == 0)
+
+
+def test_the_last_gate_finishes_and_time_runs_out() -> None:
+    course = task()
+    last = load_track("toledo", altitude_m=2.5).gates[-1]
+    towards = 6.0 * last.axes[0]
+    at = last.position - 0.1 * last.axes[0]
+    before = placed(states(course), tuple(at), tuple(towards))
+    before = before._replace(passed=jnp.full(N, 5, jnp.int32))
+    _, outcome = advance(course, before, action())
+    assert np.all(outcome.finished & outcome.done)
+    assert not np.any(outcome.crashed)
+    late = states(course)._replace(elapsed=jnp.full(N, course.time_limit - 1, jnp.int32))
+    _, outcome = advance(course, late, action())
+    assert np.all(outcome.done)
+    assert not np.any(outcome.finished | outcome.crashed)
+
+
+def test_the_action_is_a_velocity_along_the_nose_within_the_limits() -> None:
+    course = task(velocity_limit_m_s=3.0, yaw_limit_deg_s=45.0)
+    high = course._replace(bounds_max=np.float32([500, 500, 500]))
+    before = placed(states(course), (50.0, 0.0, 100.0))
+    yaw = math.radians(30.0)
+    before = before._replace(
+        vehicle=before.vehicle._replace(
+            qw=jnp.full(N, math.cos(yaw / 2)), qz=jnp.full(N, math.sin(yaw / 2))
+        )
+    )
+    state = before
+    for _ in range(150):
+        state, _ = advance(high, state, action(forward=5.0, left=1.0), spare=before)
+    v = state.vehicle
+    assert float(jnp.hypot(v.vx, v.vy)[0]) == pytest.approx(3.0, rel=0.03)
+    assert math.degrees(math.atan2(float(v.vy[0]), float(v.vx[0]))) == pytest.approx(75.0, abs=2.0)
+    state = before
+    for _ in range(75):
+        state, _ = advance(high, state, action(turn=9.0), spare=before)
+    assert math.degrees(float(state.vehicle.wz[0])) == pytest.approx(45.0, rel=0.1)
+
+
+def test_observations_say_what_their_table_says() -> None:
+    course = task()
+    state = placed(states(course), (2.0, 5.0, 2.0), (1.0, 2.0, -0.5))
+    seen = np.asarray(observe(course, state)[0])
+    assert seen.shape == (OBSERVATION_SIZE,)
+    assert seen[0:3] == pytest.approx((-0.2, 0.2, 0.05), abs=1e-5)  # gate 1 at (0, 7, 2.5)
+    assert seen[3:6] == pytest.approx((0.0, 1.0, 0.0), abs=1e-5)
+    assert seen[6:9] == pytest.approx((0.5, 0.6, 0.06), abs=1e-5)  # gate 2 at (5, 13, 3.1)
+    assert seen[12:15] == pytest.approx((-0.4, -0.4, -0.1), abs=1e-5)  # 2 m behind, right, low
+    assert seen[15:18] == pytest.approx((0.2, 0.4, -0.1), abs=1e-5)
+    assert seen[18:23] == pytest.approx(np.zeros(5), abs=1e-5)
+
+
+def test_observations_turn_with_the_drone_and_the_course() -> None:
+    """Heading is relative: a course turned by 90° looks the same to a drone turned with it."""
+    text = """
+        name = "one"
+        start = {{ position = [0, 0, 3], yaw_deg = {yaw} }}
+        bounds = {{ min = [-50, -50, 0], max = [50, 50, 9] }}
+        [[gates]]
+        position = {position}
+        yaw_deg = {yaw}
+        size_m = 2
+    """
+    views = []
+    for yaw, position in ((0, "[10, 2, 3]"), (90, "[-2, 10, 3]")):
+        track = parse_track(text.format(yaw=yaw, position=position))
+        course = make_task(track, SETTINGS, velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
+        half = math.radians(yaw) / 2
+        state = placed(states(course), (0.0, 0.0, 3.0))
+        state = state._replace(
+            vehicle=state.vehicle._replace(
+                qw=jnp.full(N, math.cos(half)), qz=jnp.full(N, math.sin(half))
+            )
+        )
+        views.append(np.asarray(observe(course, state)[0]))
+    assert views[0] == pytest.approx(views[1], abs=1e-5)
+
+
+def test_a_batch_is_a_loop_and_a_seed_repeats_bit_for_bit() -> None:
+    course = task(wind_speed_m_s=5.0)
+    flights = []
+    for _ in range(2):
+        state = states(course, seed=3, along_course=0.7)
+        rng = np.random.default_rng(1)
+        for _ in range(20):
+            command = jnp.asarray(rng.uniform(-1, 1, (N, 4)), jnp.float32)
+            gusts = jnp.asarray(rng.normal(size=(N, 3)), jnp.float32)
+            state, outcome = STEP(course, state, command, gusts, state)
+        flights.append((state, outcome))
+    for one, other in zip(*map(jax.tree.leaves, flights), strict=True):
+        assert np.array_equal(one, other)
+    start = states(course, seed=3, along_course=0.7)
+    command, gusts = action(0.5, -0.3, 0.1, 0.4), jnp.ones((N, 3))
+    together, _ = STEP(course, start, command, gusts, start)
+    alone_step = jax.jit(make_step(X500, SETTINGS))
+    for index in (0, N - 1):
+        alone = jax.tree.map(lambda leaf, i=index: leaf[i : i + 1], start)
+        alone, _ = alone_step(
+            course, alone, command[index : index + 1], gusts[index : index + 1], alone
+        )
+        for one, other in zip(together.vehicle, alone.vehicle, strict=True):
+            assert float(one[index]) == pytest.approx(float(other[0]), rel=1e-4, abs=1e-4)
+
+
+def test_starts_are_spread_in_bounds_and_wind_blows_from_everywhere() -> None:
+    course = task(wind_speed_m_s=5.0)
+    state = reset(course, jax.random.key(0), (2000,), airframe=X500, along_course=0.5)
+    assert np.hypot(state.wind_x, state.wind_y) == pytest.approx(np.full(2000, 5.0), rel=1e-4)
+    assert abs(float(np.mean(state.wind_x))) < 0.3
+    assert set(np.unique(state.passed)) == set(range(6))
+    assert float(jnp.min(state.vehicle.pz)) > X500.body.collision_radius_m
+    for axis, position in enumerate(state.vehicle.position[:2]):
+        assert np.all(position > course.bounds_min[axis])
+        assert np.all(position < course.bounds_max[axis])
+
+
+def test_gusts_have_drydens_strength_and_no_wind_has_none() -> None:
+    course = task(wind_speed_m_s=5.0)
+    state = states(course)
+    rng = np.random.default_rng(0)
+    gusts = []
+    for _ in range(600):
+        noise = jnp.asarray(rng.normal(size=(N, 3)), jnp.float32)
+        moved, _ = STEP(course, state, action(), noise, state)
+        state = state._replace(gust_x=moved.gust_x, gust_y=moved.gust_y, gust_z=moved.gust_z)
+        gusts.append(np.stack([moved.gust_x, moved.gust_z]))
+    horizontal, vertical = np.std(np.array(gusts)[100:], axis=(0, 2))
+    # MIL-F-8785C at 3 m: σ_w = 0.1 W, σ_u = σ_w / (0.177 + 0.000823 · 9.84 ft)^0.4
+    assert vertical == pytest.approx(0.5, rel=0.15)
+    assert horizontal == pytest.approx(0.98, rel=0.2)
+    still, _ = STEP(task(), states(task()), action(), jnp.ones((N, 3)), states(task()))
+    assert float(jnp.max(jnp.abs(still.gust_x))) == 0.0
+
+
+def test_the_time_limit_is_generous_and_a_hopeless_course_is_refused() -> None:
+    assert task().time_limit * SETTINGS.dt == pytest.approx(30.0, abs=4.0)
+    track = load_track("toledo")
+    with pytest.raises(InvalidInputError, match="velocity limit"):
+        make_task(track, SETTINGS, velocity_limit_m_s=0.3, yaw_limit_deg_s=90.0)
