@@ -38,10 +38,9 @@ async def look(url: str) -> bool:
 
 def main() -> int:
     """Exit code: 0 if a vehicle answers with a position, 1 if not."""
-    settings = get_settings()
     configure_logging("WARNING", program="debug_connection")
     try:
-        return 0 if asyncio.run(look(settings.effective_autopilot_url)) else 1
+        return 0 if asyncio.run(look(get_settings().effective_autopilot_url)) else 1
     except ConfigurationError as error:
         print(error.message)
         return 1

@@ -18,13 +18,13 @@ from racer.settings import get_settings
 def main() -> int:
     """Exit code: 0 after a signal, 1 if it cannot start (one line says why)."""
     die_with_parent()
-    settings = get_settings()
-    configure_logging(settings.log_level, program="drone_controller")
-    os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
-    from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the two above
-
     try:
+        settings = get_settings()
+        configure_logging(settings.log_level, program="drone_controller")
+        os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
+        from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the two above
+
         asyncio.run(serve(settings.effective_autopilot_url))
     except ConfigurationError as error:
         print(f"drone_controller: {error.message}", file=sys.stderr)

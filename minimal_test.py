@@ -47,10 +47,9 @@ async def fly(url: str) -> bool:
 
 def main() -> int:
     """Exit code: 0 after a complete flight, 1 otherwise."""
-    settings = get_settings()
     configure_logging("WARNING", program="minimal_test")
     try:
-        return 0 if asyncio.run(fly(settings.effective_autopilot_url)) else 1
+        return 0 if asyncio.run(fly(get_settings().effective_autopilot_url)) else 1
     except ConfigurationError as error:
         print(error.message)
     except KeyboardInterrupt:

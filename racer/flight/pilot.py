@@ -25,7 +25,8 @@ TAKEOFF_HEIGHT_M = 2.5
 _HEIGHT_TOLERANCE_M = 0.3
 _ACCEPTANCE_M = 0.8
 _SETTLE_S = 4.0  # PX4 may creep up the last decimetres in Hold
-_SETTLED_M_S = 0.15  # slower than this near the height, the climb is over
+_HEIGHT_REACHED_M = 0.1
+_SETTLED_M_S = 0.05  # slower than this near the height, the climb is over
 _LANDED_KNOWN_S = 2.0
 _READY_S = 15.0  # PX4 passes its checks 3-5 s after boot
 _CLIMB_S = 20.0  # PX4 needs about 7 s
@@ -149,9 +150,9 @@ class Pilot:
         return f"Flying at {monitor.height_m:.1f} m."
 
     def _at_height(self) -> bool:
-        monitor = self._monitor
-        near = monitor.height_m >= TAKEOFF_HEIGHT_M - _HEIGHT_TOLERANCE_M
-        return near and monitor.climb_m_s < _SETTLED_M_S
+        short_m = TAKEOFF_HEIGHT_M - self._monitor.height_m
+        settled = short_m < _HEIGHT_TOLERANCE_M and self._monitor.climb_m_s < _SETTLED_M_S
+        return settled or short_m < _HEIGHT_REACHED_M
 
     def _climb_over(self) -> bool:
         """Whether the take-off is over: at its height, or PX4 says so and is not far from it

@@ -95,10 +95,16 @@ def test_every_message_on_the_topic_is_answered_once(environment: dict[str, str]
         assert sorted((r["id"], r["ok"]) for r in node.results) == [("c3", False), ("d4", False)]
 
 
-def test_a_bad_url_is_one_line_and_exit_code_1(environment: dict[str, str]) -> None:
-    failed = run("drone_controller.py", environment | {"AUTOPILOT_URL": "carrier-pigeon://coop"})
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("AUTOPILOT_URL", "carrier-pigeon://coop"), ("VEHICLE_INSTANCE", "the second")],
+)
+def test_a_bad_setting_is_named_and_ends_with_exit_code_1(
+    environment: dict[str, str], variable: str, value: str
+) -> None:
+    failed = run("drone_controller.py", environment | {variable: value})
     assert failed.returncode == 1
-    assert "AUTOPILOT_URL wants for example" in failed.stderr
+    assert variable in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
