@@ -100,7 +100,8 @@ class Guidance:
     def _takeoff(self, now: Snapshot) -> Demand:
         """Spool up, then climb with a growing speed; slow down towards the height."""
         p = self.parameters
-        ramp = (self._time_s - _SPOOL_UP_SHARE * p["COM_SPOOLUP_TIME"]) / p["MPC_TKO_RAMP_T"]
+        since = self._time_s - _SPOOL_UP_SHARE * p["COM_SPOOLUP_TIME"]
+        ramp = since / max(p["MPC_TKO_RAMP_T"], DT_S)
         if ramp <= 0.0:
             return Demand(Level.IDLE)
         climb = min(_TAKEOFF_P * (self._takeoff_z - now.pz), p["MPC_TKO_SPEED"] * min(ramp, 1.0))

@@ -9,6 +9,7 @@ ground stations and MAVSDK read them.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -74,6 +75,7 @@ DEFAULTS: Final[Mapping[str, int | float]] = {
     "SYS_AUTOCONFIG": 0,
     "SYS_AUTOSTART": 10040,
 }
+_NOT_NEGATIVE: Final = ("BAT1_", "COM_OF_", "MC_", "MIS_", "MPC_", "RTL_")
 PUSHED_AT_BOOT: Final = tuple(n for n in DEFAULTS if n.startswith(("CAL_", "SYS_AUTO")))
 
 
@@ -125,7 +127,11 @@ class Parameters:
         return INT32 if isinstance(self._values[name], int) else REAL32
 
     def set(self, name: str, value: int | float) -> None:
-        """Change one. Raises KeyError on an unknown name, TypeError on the other type."""
+        """Change one. Raises KeyError on an unknown name, TypeError on the other type, ValueError
+        on what no parameter can be.
+        """
         if isinstance(self._values[name], int) != isinstance(value, int):
             raise TypeError(f"{name} is {'an integer' if self.kind_of(name) == INT32 else 'real'}.")
+        if not math.isfinite(value) or (value < 0 and name.startswith(_NOT_NEGATIVE)):
+            raise ValueError(f"{name} cannot be {value}.")
         self._values[name] = value

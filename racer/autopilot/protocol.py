@@ -26,7 +26,7 @@ from racer.autopilot.streams import STREAMS, Schedule
 from racer.autopilot.vehicle import Vehicle
 
 _TEXT_BYTES: Final = 50
-_PARAM_DOES_NOT_EXIST, _PARAM_TYPE_MISMATCH = 1, 6  # MAV_PARAM_ERROR
+_PARAM_DOES_NOT_EXIST, _PARAM_OUT_OF_RANGE, _PARAM_TYPE_MISMATCH = 1, 2, 7  # MAV_PARAM_ERROR
 _MISSION_UNSUPPORTED: Final = 3  # MAV_MISSION_UNSUPPORTED
 _NO_INDEX: Final = 65535
 _FRAMES_AMSL: Final = (0, 5)  # MAV_FRAME_GLOBAL, MAV_FRAME_GLOBAL_INT
@@ -191,8 +191,10 @@ class Protocol:
             self.vehicle.parameters.set(f["param_id"], from_wire(f["param_value"], f["param_type"]))
         except KeyError:
             self._param_error(port, message, _PARAM_DOES_NOT_EXIST)
-        except (TypeError, ValueError):
+        except TypeError:
             self._param_error(port, message, _PARAM_TYPE_MISMATCH)
+        except ValueError:
+            self._param_error(port, message, _PARAM_OUT_OF_RANGE)
         else:
             self._send_params(port, [f["param_id"]])
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
+import struct
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from racer.autopilot.guidance import Target
 from racer.autopilot.modes import Mode, Result
 from racer.autopilot.plant import CONTROL_HZ, Demand, Level, Plant
-from racer.autopilot.setpoints import Setpoint, enu_quaternion
+from racer.autopilot.setpoints import (
+    Setpoint,
+    enu_quaternion,
+    from_attitude_target,
+    from_position_target,
+)
 from racer.autopilot.vehicle import Vehicle
 from racer.sim.airframe import load_airframe
 
@@ -233,6 +241,29 @@ def test_in_offboard_on_the_ground_it_idles_until_told_to_climb() -> None:
     flight.run(2.0, body_velocity(0.0, up=1.0))
     assert flight.place[2] > 1.0
     assert not flight.v.commander.landed
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    position=st.tuples(st.sampled_from((1, 8)), st.integers(0, 0xFFF), st.binary(min_size=44)),
+    attitude=st.tuples(st.integers(0, 255), st.binary(min_size=32)),
+)
+def test_no_setpoint_makes_the_state_a_non_number(
+    position: tuple[int, int, bytes], attitude: tuple[int, bytes]
+) -> None:
+    """Any bits in any field: they are refused or flown, and the vehicle stays in its senses."""
+    frame, mask, raw = position
+    names = ("x", "y", "z", "vx", "vy", "vz", "afx", "afy", "afz", "yaw", "yaw_rate")
+    fields = dict(zip(names, struct.unpack("<11f", raw[:44]), strict=True))
+    local = from_position_target(fields | {"coordinate_frame": frame, "type_mask": mask})
+    q0, q1, q2, q3, roll, pitch, yaw, thrust = struct.unpack("<8f", attitude[1][:32])
+    rates = {"body_roll_rate": roll, "body_pitch_rate": pitch, "body_yaw_rate": yaw}
+    target = rates | {"q": (q0, q1, q2, q3), "thrust": thrust, "type_mask": attitude[0]}
+    flight = Flight()
+    flight.v.commander.arm(flight.v.time_s, force=True)
+    for setpoint in filter(None, (local, from_attitude_target(target))):
+        flight.offboard(setpoint, 0.3)
+    assert all(map(math.isfinite, flight.v.plant.snapshot))
 
 
 @pytest.fixture

@@ -163,7 +163,10 @@ def test_parameters_are_read_set_listed_and_unknown_ones_refused(ground: Peer) -
     assert (error.param_id, error.error) == ("NO_SUCH_PARAM", 1)
     mav.param_set_send(ground.system, 1, b"COM_OBL_RC_ACT", 5.0, 9)
     error = ground.until(lambda m: m.get_type() == "PARAM_ERROR", 3.0)
-    assert (error.param_id, error.error) == ("COM_OBL_RC_ACT", 6)
+    assert (error.param_id, error.error) == ("COM_OBL_RC_ACT", 7)
+    mav.param_set_send(ground.system, 1, b"MPC_XY_VEL_MAX", -1.0, 9)
+    error = ground.until(lambda m: m.get_type() == "PARAM_ERROR", 3.0)
+    assert (error.param_id, error.error) == ("MPC_XY_VEL_MAX", 2)
     start = len(ground.heard)
     mav.param_request_list_send(ground.system, 1)
     last = ground.until(
