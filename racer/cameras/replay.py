@@ -81,7 +81,7 @@ class Flight:
 def load_flight(path: Path) -> Flight:
     """Read a `flight.npz`. Raises OSError, or InvalidInputError when it is not a flight."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             t, position, quaternion, gates_passed = (
                 np.asarray(file[name], dtype=np.float64)
                 for name in ("t", "position", "quaternion", "gates_passed")

@@ -214,6 +214,7 @@ class TrainingService:
 
     async def _execute(self, run_id: str) -> None:
         """One attempt of one run, from the queue to its end."""
+        structlog.contextvars.unbind_contextvars("request_id")  # it outlives who asked for it
         async with self._slots:
             attempt = await self._store.write_patiently(queries.begin_attempt, run_id)
             if attempt is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import uvicorn
 
 from database import Database
 from models import TrainingEpoch, TrainingRun, User, UserDroneModel
@@ -17,6 +19,7 @@ from racer.settings import Settings
 from racer.training.service import TrainingService
 
 FAKE_WORKER = (sys.executable, "-m", "tests.training.fake_worker")
+T = TypeVar("T")
 DETAILS = {"raceType": "time-trial", "algorithm": "ppo", "velocityLimit": "15", "windSpeed": ""}
 
 
@@ -87,6 +90,12 @@ class Bench:
         return int((self.directory(run_id) / "pid").read_text())
 
 
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run on the loop that the product runs on (uvloop, where uvicorn finds it)."""
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        return runner.run(main)
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something another process does, which cannot ring a bell here."""
     async with asyncio.timeout(15):
@@ -100,12 +109,27 @@ async def collect(service: TrainingService, drone_id: str) -> list[dict[str, Any
         return [message async for message in service.follow(drone_id)]
 
 
-@pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+@contextmanager
+def bench_on(database_url: str, data_dir: Path) -> Iterator[Bench]:
+    """A bench with a migrated database."""
     settings = Settings(_env_file=None, database_url=database_url)
     database = Database(settings.effective_database_url)
     try:
         database.upgrade()
-        yield Bench(database_url, database, tmp_path)
+        yield Bench(database_url, database, data_dir)
     finally:
         database.dispose()
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+    """Once on each database."""
+    with bench_on(database_url, tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+def sqlite_bench(sqlite_url: str, tmp_path: Path) -> Iterator[Bench]:
+    """For what SQL has no part in."""
+    with bench_on(sqlite_url, tmp_path) as bench:
+        yield bench

@@ -17,7 +17,7 @@ import pytest
 from models import Status, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
 from tests.support import REPOSITORY, wait_for
-from tests.training.conftest import FAKE_WORKER, Bench, collect, until
+from tests.training.conftest import FAKE_WORKER, Bench, collect, run, until
 
 DONE = {"done": True, "message": "Training completed!"}
 
@@ -51,19 +51,19 @@ def test_a_training_runs_to_its_end_and_is_on_record(bench: Bench) -> None:
             assert await collect(service, drone_id) == messages  # who is late misses nothing
             assert service.flight_path(drone_id) == bench.directory(run.id) / "flight.npz"
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_the_worker_gets_the_models_settings_and_low_priority(bench: Bench) -> None:
-    drone_id = bench.new_model(epochs=1)
+def test_the_worker_gets_the_models_settings_and_low_priority(sqlite_bench: Bench) -> None:
+    drone_id = sqlite_bench.new_model(epochs=1)
 
     async def scenario() -> str:
-        async with bench.service() as service:
+        async with sqlite_bench.service() as service:
             run_id = await service.start(drone_id)
             await collect(service, drone_id)
             return run_id
 
-    directory = bench.directory(asyncio.run(scenario()))
+    directory = sqlite_bench.directory(run(scenario()))
     assert json.loads((directory / "config.json").read_text()) == {
         "algorithm": "ppo",
         "epochs": 1,
@@ -74,7 +74,7 @@ def test_the_worker_gets_the_models_settings_and_low_priority(bench: Bench) -> N
         "velocity_limit_m_s": 15.0,
         "yaw_limit_deg_s": 90.0,
         "wind_speed_m_s": 0.0,
-        "compile_cache": str(bench.data_dir / "compile-cache"),
+        "compile_cache": str(sqlite_bench.data_dir / "compile-cache"),
     }
     assert int((directory / "niceness").read_text()) == min(os.nice(0) + 10, 19)
 
@@ -94,22 +94,22 @@ def test_statuses_go_from_initializing_over_training_to_finished(bench: Bench) -
             assert (await collect(service, second))[-1] == DONE
             assert bench.model(first).status is Status.FINISHED
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_as_many_trainings_run_at_once_as_allowed(bench: Bench) -> None:
-    drones = [bench.new_model() for _ in range(3)]
+def test_as_many_trainings_run_at_once_as_allowed(sqlite_bench: Bench) -> None:
+    drones = [sqlite_bench.new_model() for _ in range(3)]
 
     async def scenario() -> None:
-        async with bench.service(hold_after=1, max_trainings=2) as service:
+        async with sqlite_bench.service(hold_after=1, max_trainings=2) as service:
             runs = [await service.start(drone_id) for drone_id in drones]
-            await asyncio.gather(*(bench.holding(run_id) for run_id in runs[:2]))
-            assert bench.model(drones[2]).status is Status.INITIALIZING
-            bench.go()
+            await asyncio.gather(*(sqlite_bench.holding(run_id) for run_id in runs[:2]))
+            assert sqlite_bench.model(drones[2]).status is Status.INITIALIZING
+            sqlite_bench.go()
             for drone_id in drones:
                 assert (await collect(service, drone_id))[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_many_starts_make_one_run(bench: Bench) -> None:
@@ -125,7 +125,7 @@ def test_many_starts_make_one_run(bench: Bench) -> None:
             assert (await collect(service, drone_id))[-1] == DONE
             assert len(bench.runs(drone_id)) == 2
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_hundred_followers_see_every_epoch_once_and_in_order(bench: Bench) -> None:
@@ -142,36 +142,36 @@ def test_a_hundred_followers_see_every_epoch_once_and_in_order(bench: Bench) -> 
                 assert numbers(messages) == list(range(1, 31))
                 assert messages[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_a_slow_follower_holds_up_nobody(bench: Bench) -> None:
-    drone_id = bench.new_model(epochs=30)
+def test_a_slow_follower_holds_up_nobody(sqlite_bench: Bench) -> None:
+    drone_id = sqlite_bench.new_model(epochs=30)
 
     async def scenario() -> None:
-        async with bench.service() as service:
+        async with sqlite_bench.service() as service:
             await service.start(drone_id)
             slow = service.follow(drone_id)
             first = await anext(slow)
             messages = await collect(service, drone_id)  # to the end, while `slow` does not read
             assert [first, *[message async for message in slow]] == messages
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_leaving_stops_nothing(bench: Bench) -> None:
-    drone_id = bench.new_model()
+def test_leaving_stops_nothing(sqlite_bench: Bench) -> None:
+    drone_id = sqlite_bench.new_model()
 
     async def scenario() -> None:
-        async with bench.service(hold_after=1) as service:
+        async with sqlite_bench.service(hold_after=1) as service:
             await service.start(drone_id)
             follower = service.follow(drone_id)
             assert (await anext(follower))["epoch"] == 1
             await follower.aclose()
-            bench.go()
+            sqlite_bench.go()
             assert (await collect(service, drone_id))[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -189,50 +189,53 @@ def test_leaving_stops_nothing(bench: Bench) -> None:
     ],
 )
 def test_a_training_that_fails_says_why_and_can_start_again(
-    bench: Bench, behaviour: str, reason: str
+    sqlite_bench: Bench, behaviour: str, reason: str
 ) -> None:
-    drone_id = bench.new_model()
+    drone_id = sqlite_bench.new_model()
 
     async def scenario() -> None:
-        async with bench.service(behaviour) as service:
+        async with sqlite_bench.service(behaviour) as service:
             await service.start(drone_id)
             messages = await collect(service, drone_id)
         assert numbers(messages) == [1, 2]
         assert messages[-1]["done"] is True
         assert reason in messages[-1]["error"]
-        assert bench.model(drone_id).status is Status.FAILED
-        assert bench.runs(drone_id)[0].error == messages[-1]["error"]
-        async with bench.service() as service:
+        assert sqlite_bench.model(drone_id).status is Status.FAILED
+        assert sqlite_bench.runs(drone_id)[0].error == messages[-1]["error"]
+        async with sqlite_bench.service() as service:
             await service.start(drone_id)
             assert numbers(await collect(service, drone_id)) == [1, 2, 3, 4]
-        assert bench.model(drone_id).status is Status.FINISHED
-        assert [run.status for run in bench.runs(drone_id)] == [Status.FAILED, Status.FINISHED]
+        assert sqlite_bench.model(drone_id).status is Status.FINISHED
+        assert [run.status for run in sqlite_bench.runs(drone_id)] == [
+            Status.FAILED,
+            Status.FINISHED,
+        ]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_a_worker_that_cannot_start_is_a_failed_training(bench: Bench) -> None:
-    drone_id = bench.new_model()
-    (bench.data_dir / "runs").write_text("a file where the directory should be")
+def test_a_worker_that_cannot_start_is_a_failed_training(sqlite_bench: Bench) -> None:
+    drone_id = sqlite_bench.new_model()
+    (sqlite_bench.data_dir / "runs").write_text("a file where the directory should be")
 
     async def scenario() -> None:
-        async with bench.service() as service:
+        async with sqlite_bench.service() as service:
             await service.start(drone_id)
             [message] = await collect(service, drone_id)
             assert "could not be run" in message["error"]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
-def test_stray_output_of_a_library_does_no_harm(bench: Bench) -> None:
-    drone_id = bench.new_model()
+def test_stray_output_of_a_library_does_no_harm(sqlite_bench: Bench) -> None:
+    drone_id = sqlite_bench.new_model()
 
     async def scenario() -> None:
-        async with bench.service("chatty") as service:
+        async with sqlite_bench.service("chatty") as service:
             await service.start(drone_id)
             assert (await collect(service, drone_id))[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
@@ -251,7 +254,7 @@ def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
             assert await service.start(drone_id) != run_id
             assert (await collect(service, drone_id))[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_cancel_ends_a_running_training_and_its_process(bench: Bench) -> None:
@@ -273,7 +276,7 @@ def test_cancel_ends_a_running_training_and_its_process(bench: Bench) -> None:
             await service.start(drone_id)
             assert (await collect(service, drone_id))[-1] == DONE
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_cancel_takes_a_waiting_training_out_of_the_queue(bench: Bench) -> None:
@@ -290,7 +293,7 @@ def test_cancel_takes_a_waiting_training_out_of_the_queue(bench: Bench) -> None:
             assert numbers(await collect(service, second)) == []
             assert bench.model(second).status is Status.CANCELLED
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_model_deleted_while_training_ends_its_training(bench: Bench) -> None:
@@ -308,7 +311,7 @@ def test_a_model_deleted_while_training_ends_its_training(bench: Bench) -> None:
             assert "was deleted" in (await anext(follower))["error"]
             await until(lambda: gone(pid))
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_unknown_and_untrained_models_are_told_apart(bench: Bench) -> None:
@@ -326,7 +329,7 @@ def test_unknown_and_untrained_models_are_told_apart(bench: Bench) -> None:
             with pytest.raises(ConflictError):
                 await service.cancel(untrained)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("behaviour", ["good", "stubborn"])
@@ -356,7 +359,7 @@ def test_a_stop_takes_under_a_second_and_the_next_start_loses_nothing(
         assert (run.attempt, run.status) == (2, Status.FINISHED)
         assert bench.epochs(run.id) == [1, 2, 3, 4, 5, 6]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 _SERVER = """
@@ -400,7 +403,7 @@ def test_kill_9_of_the_server_takes_the_training_along_and_it_begins_again(
         async with bench.service() as service:
             return await collect(service, drone_id)
 
-    assert numbers(asyncio.run(next_server())) == [1, 2, 3, 4, 5, 6]
+    assert numbers(run(next_server())) == [1, 2, 3, 4, 5, 6]
     assert bench.epochs(run.id) == [1, 2, 3, 4, 5, 6]
     assert bench.runs(drone_id)[0].attempt == 2
 
@@ -416,7 +419,7 @@ def test_without_any_training_the_demonstration_model_is_meant(bench: Bench) -> 
             assert numbers(await collect(service, names[0])) == list(range(1, 21))
             assert await service.default_drone() == names[0]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_protected_account_called_demo_is_left_alone(bench: Bench) -> None:
@@ -430,7 +433,7 @@ def test_a_protected_account_called_demo_is_left_alone(bench: Bench) -> None:
                 owners = session.query(User.username).join(UserDroneModel)
                 assert owners.filter_by(drone_id=drone_id).scalar() == "toledo-demo"
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_the_newest_training_of_an_open_account_is_meant_by_default(bench: Bench) -> None:
@@ -449,4 +452,4 @@ def test_the_newest_training_of_an_open_account_is_meant_by_default(bench: Bench
             await collect(service, failed)
             assert await service.default_drone() == second
 
-    asyncio.run(scenario())
+    run(scenario())
