@@ -89,6 +89,11 @@ class Database:
                 f"Cannot migrate the database {self.place}: {error}. A newer Toledo Racer may have "
                 "made it; use that one, or another database."
             ) from error
+        except OSError as error:  # the directory of the SQLite file
+            raise ConfigurationError(
+                f"Cannot make {error.filename}: {error.strerror}. Set DATA_DIR to a directory that "
+                "can be written."
+            ) from error
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise ConfigurationError(

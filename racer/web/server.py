@@ -57,7 +57,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
             runner.run(_run(app, server, listener))
         except RacerError as error:
             return _refuse(error)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             log.info("stopped while starting")
     return 0
 
