@@ -32,8 +32,11 @@ class Stack:
         self.controller = self.start_controller()
 
     def start_vehicle(self) -> subprocess.Popen[bytes]:
-        instance = self.environment["VEHICLE_INSTANCE"]
-        self.vehicle = self._start("-m", "racer.autopilot", "--instance", instance)
+        instance, data_dir = self.environment["VEHICLE_INSTANCE"], self.environment["DATA_DIR"]
+        cache = f"{data_dir}/jax_cache"  # the second start need not compile the physics again
+        self.vehicle = self._start(
+            "-m", "racer.autopilot", "--instance", instance, "--compile-cache", cache
+        )
         return self.vehicle
 
     def start_controller(self) -> subprocess.Popen[bytes]:
