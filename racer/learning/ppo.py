@@ -152,7 +152,7 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
     ) -> tuple[TrainState, Metrics]:
         key, fly_key, shuffle_key = jax.random.split(state.key, 3)
         environments, steps = rollout(state, task, fly_key)
-        batch = _advantages(state, task, environments, steps, settings=settings)
+        batch = _to_batch(state, task, environments, steps, settings=settings)
         batch = _minibatches(batch, shuffle_key, settings=settings)
 
         def one_pass(
@@ -220,7 +220,27 @@ def _make_rollout(
     return rollout
 
 
-def _advantages(
+def advantages(
+    rewards: Array, values: Array, last: Array, done: Array, *, discount: float, gae_lambda: float
+) -> Array:
+    """Generalised advantage estimation (Schulman et al. 2016) over (T, N) steps.
+
+    `last`: (N,) values of what follows the last step; `done`: whether a flight ended in a step.
+    """
+    following = jnp.concatenate([values[1:], last[None]])
+    goes_on = discount * (1.0 - done)
+    errors = rewards + goes_on * following - values
+
+    def back(advantage: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        error, keep = now
+        advantage = error + gae_lambda * keep * advantage
+        return advantage, advantage
+
+    found: Array = jax.lax.scan(back, jnp.zeros_like(last), (errors, goes_on), reverse=True)[1]
+    return found
+
+
+def _to_batch(
     state: TrainState,
     task: Task,
     environments: EnvironmentState,
@@ -228,23 +248,18 @@ def _advantages(
     *,
     settings: PpoSettings,
 ) -> _Batch:
-    """Generalised advantage estimation (Schulman et al. 2016) over (T, N) steps."""
+    """Look at a flown rollout with the value network; samples (T, N, ...)."""
     observations = normalise(state.normaliser, steps.observation)
-    last = value(state.parameters, normalise(state.normaliser, observe(task, environments)))
     values = value(state.parameters, observations)
-    following = jnp.concatenate([values[1:], last[None]])
-    goes_on = settings.discount * (1.0 - steps.done)
-    errors = steps.reward + goes_on * following - values
-
-    def back(advantage: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        error, keep = now
-        advantage = error + settings.gae_lambda * keep * advantage
-        return advantage, advantage
-
-    _, advantages = jax.lax.scan(back, jnp.zeros_like(last), (errors, goes_on), reverse=True)
-    return _Batch(
-        observations, steps.action, steps.log_probability, advantages, advantages + values
+    gains = advantages(
+        steps.reward,
+        values,
+        value(state.parameters, normalise(state.normaliser, observe(task, environments))),
+        steps.done,
+        discount=settings.discount,
+        gae_lambda=settings.gae_lambda,
     )
+    return _Batch(observations, steps.action, steps.log_probability, gains, gains + values)
 
 
 def _minibatches(batch: _Batch, key: Array, *, settings: PpoSettings) -> _Batch:

@@ -1,0 +1,55 @@
+"""PPO's parts against plain-Python definitions, and a tiny training that repeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from racer.errors import InvalidInputError
+from racer.learning.ppo import advantages
+from racer.learning.settings import PpoSettings
+
+
+def test_advantages_equal_their_definition() -> None:
+    rng = np.random.default_rng(2)
+    length, drones, discount, weight = 12, 3, 0.97, 0.9
+    rewards, values = rng.normal(size=(2, length, drones)).astype(np.float32)
+    last = rng.normal(size=drones).astype(np.float32)
+    done = rng.uniform(size=(length, drones)) < 0.2
+    found = advantages(
+        jnp.asarray(rewards),
+        jnp.asarray(values),
+        jnp.asarray(last),
+        jnp.asarray(done),
+        discount=discount,
+        gae_lambda=weight,
+    )
+    following = np.concatenate([values[1:], last[None]])
+    for drone in range(drones):
+        for start in range(length):
+            total, factor = 0.0, 1.0
+            for step in range(start, length):
+                alive = 0.0 if done[step, drone] else 1.0
+                bootstrap = discount * alive * following[step, drone]
+                total += factor * (rewards[step, drone] + bootstrap - values[step, drone])
+                factor *= discount * weight * alive
+            assert float(found[start, drone]) == pytest.approx(total, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"num_envs": 0}, "num_envs"),
+        ({"num_envs": 2.5}, "num_envs"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"minibatches": 7}, "minibatches"),
+        ({"num_envs": 2**20}, "num_envs"),
+    ],
+)
+def test_wrong_hyperparameters_are_refused_by_name(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        PpoSettings(**wrong)

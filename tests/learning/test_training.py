@@ -1,0 +1,115 @@
+"""Whole trainings: tiny ones repeat and write their files, a real one learns to race."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from racer.errors import InvalidInputError, RacerError
+from racer.learning.training import Training, TrainingConfig
+
+TINY: dict[str, Any] = {
+    "epochs": 2,
+    "num_envs": 16,
+    "rollout_steps": 8,
+    "minibatches": 2,
+    "iterations_per_epoch": 1,
+    "hidden": 16,
+    "evaluation_starts": 4,
+    "wind_speed_m_s": 3.0,
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
+def train(output: Path, **changes: Any) -> list[dict[str, Any]]:
+    output.mkdir(exist_ok=True)
+    config = TrainingConfig.from_mapping(TINY | changes)
+    return list(Training(config, output=output).epochs())
+
+
+def test_a_seed_repeats_bit_for_bit_and_files_are_whole(tmp_path: Path, cache: str) -> None:
+    first = train(tmp_path / "a", compile_cache=cache)
+    again = train(tmp_path / "b", compile_cache=cache)
+    other = train(tmp_path / "c", compile_cache=cache, seed=1)
+    for report in first + again + other:
+        assert report.pop("seconds") > 0.0
+    assert first == again
+    assert first[-1]["loss"] != other[-1]["loss"]
+    assert [report["epoch"] for report in first] == [1, 2]
+    assert first[-1]["env_steps"] == 2 * 16 * 8
+    assert 0.0 <= first[-1]["accuracy"] <= 1.0
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "flight.npz",
+        "policy.safetensors",
+    ]
+    weights, repeated = (load_file(tmp_path / d / "policy.safetensors") for d in "ab")
+    assert weights["policy_1_weight"].shape == (23, 16)
+    assert weights["observation_mean"].shape == (23,)
+    assert all(np.array_equal(weights[name], repeated[name]) for name in weights)
+
+
+def test_the_recorded_flight_starts_at_the_start_and_is_smooth(tmp_path: Path, cache: str) -> None:
+    train(tmp_path, compile_cache=cache)
+    with np.load(tmp_path / "flight.npz") as flight:
+        t, position, quaternion = flight["t"], flight["position"], flight["quaternion"]
+        assert flight["epoch"] == 2
+        assert flight["gates_passed"].shape == t.shape
+    assert position.shape == (len(t), 3)
+    assert np.diff(t) == pytest.approx(0.04)
+    assert np.linalg.norm(position[0] - (0.0, 0.0, 2.5)) < 2.5
+    assert np.linalg.norm(np.diff(position, axis=0), axis=1).max() < 1.0
+    assert np.linalg.norm(quaternion, axis=1) == pytest.approx(np.ones(len(t)), abs=1e-4)
+
+
+def test_a_training_that_diverges_says_so(tmp_path: Path, cache: str) -> None:
+    with pytest.raises(RacerError, match="diverged in epoch"):
+        train(tmp_path, compile_cache=cache, learning_rate=1e30)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"algorithm": "sac"}, "SAC cannot be trained yet.*'ppo'"),
+        ({"algorithm": "magic"}, "Unknown algorithm 'magic'"),
+        ({"epochs": 0}, "'epochs'"),
+        ({"seed": -1}, "'seed'"),
+        ({"altitude_m": 5000.0}, "'altitude_m'.* 1.5 to 100"),
+        ({"velocity_limit_m_s": "fast"}, "'velocity_limit_m_s'"),
+        ({"wind_speed_m_s": float("nan")}, "'wind_speed_m_s'"),
+        ({"num_envs": 0}, "'num_envs'"),
+        ({"learning_speed": 3}, "'learning_speed'"),
+        ({"track": "nowhere"}, "no track 'nowhere'"),
+        ({"airframe": "zeppelin"}, "no airframe 'zeppelin'"),
+        ({"compile_cache": 5}, "'compile_cache'"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_in_words(
+    tmp_path: Path, wrong: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(RacerError, match=named):
+        Training(TrainingConfig.from_mapping(TINY | wrong), output=tmp_path)
+
+
+def test_hyperparameters_may_stand_beside() -> None:
+    config = TrainingConfig.from_mapping({"num_envs": 128})
+    assert config.ppo.num_envs == 128
+    assert config.epochs == 20
+    with pytest.raises(InvalidInputError, match="'minibatches'"):
+        TrainingConfig.from_mapping({"num_envs": 3, "rollout_steps": 5})
+
+
+@pytest.mark.slow
+def test_the_default_model_learns_to_race(tmp_path: Path) -> None:
+    reports = list(Training(TrainingConfig(), output=tmp_path).epochs())
+    assert reports[0]["accuracy"] < 0.1
+    assert max(report["accuracy"] for report in reports) > 0.9
+    assert reports[-1]["accuracy"] > 0.5
+    assert 4.0 < reports[-1]["mean_lap_time_s"] < 20.0

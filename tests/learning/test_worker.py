@@ -1,0 +1,115 @@
+"""The worker's protocol: one JSON line an epoch, a last word, and a quick end when told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import wait_for
+
+TINY: dict[str, Any] = {
+    "algorithm": "ppo",
+    "epochs": 2,
+    "num_envs": 16,
+    "rollout_steps": 8,
+    "minibatches": 2,
+    "iterations_per_epoch": 1,
+    "hidden": 16,
+    "evaluation_starts": 4,
+}
+
+
+def start(folder: Path, config: str, **environment: str) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(config)
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "racer.learning.worker"),
+            *("--config", str(folder / "config.json"), "--output", str(folder / "out")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def run(folder: Path, config: str) -> tuple[int, list[dict[str, Any]], str]:
+    process = start(folder, config)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def test_an_epoch_a_line_then_done_and_the_second_start_is_quick(tmp_path: Path) -> None:
+    given = TINY | {"compile_cache": str(tmp_path / "cache")}
+    code, lines, err = run(tmp_path / "first", json.dumps(given))
+    assert code == 0, err
+    assert [line.get("epoch") for line in lines] == [1, 2, None]
+    assert lines[-1] == {"done": True}
+    for key in ("loss", "accuracy", "gates_passed", "env_steps", "seconds", "mean_lap_time_s"):
+        assert key in lines[0]
+    assert (tmp_path / "first/out/policy.safetensors").is_file()
+    assert (tmp_path / "first/out/flight.npz").is_file()
+    # Other numbers, same shape: nothing is compiled again.
+    changed = given | {"seed": 5, "velocity_limit_m_s": 12.0, "altitude_m": 4.0}
+    compiled = {path.name for path in (tmp_path / "cache").iterdir() if "-cache" in path.name}
+    code, again, err = run(tmp_path / "second", json.dumps(changed))
+    assert code == 0, err
+    assert compiled
+    after = {path.name for path in (tmp_path / "cache").iterdir() if "-cache" in path.name}
+    assert after == compiled
+    assert again[0]["seconds"] < lines[0]["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (json.dumps(TINY | {"algorithm": "sac"}), "Choose the algorithm 'ppo'"),
+        (json.dumps(TINY | {"velocity_limit_m_s": -3}), "'velocity_limit_m_s'"),
+        ("{", "not JSON"),
+        ("[]", "one JSON object"),
+    ],
+)
+def test_a_failure_is_one_line_in_plain_words(tmp_path: Path, config: str, words: str) -> None:
+    code, lines, _ = run(tmp_path, config)
+    assert code == 1
+    assert len(lines) == 1
+    assert words in lines[0]["error"]
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "racer.learning.worker"),
+            *("--config", str(tmp_path / "none.json"), "--output", str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert finished.returncode == 1
+    assert "none.json" in json.loads(finished.stdout)["error"]
+
+
+def test_sigterm_ends_it_within_a_second_whatever_it_does(tmp_path: Path) -> None:
+    process = start(tmp_path, json.dumps(TINY | {"epochs": 10_000}))
+    try:
+        # Inside the imports, a compilation or an epoch: the files tell nothing, the time does.
+        wait_for("the output folder", (tmp_path / "out").is_dir, timeout_s=60)
+        process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        process.communicate(timeout=10)
+        assert time.monotonic() - told < 1.0
+        assert process.returncode == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
