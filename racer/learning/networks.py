@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array: TypeAlias = jax.Array
 Parameters: TypeAlias = dict[str, Array]
@@ -55,9 +56,12 @@ def normalise(normaliser: Normaliser, observations: Array) -> Array:
 
 
 def initial_parameters(
-    key: Array, *, observation_size: int, action_size: int, hidden: int, initial_std: float
+    seed: int, *, observation_size: int, action_size: int, hidden: int, initial_std: float
 ) -> Parameters:
-    """Orthogonal weights; the policy's last layer is small, so that flying begins gently."""
+    """Orthogonal weights; the policy's last layer is small, so that flying begins gently.
+
+    Made by NumPy: compiling JAX's orthogonal initialiser takes longer than all of its use.
+    """
     layers = {
         "policy_1": (observation_size, hidden, math.sqrt(2.0)),
         "policy_2": (hidden, hidden, math.sqrt(2.0)),
@@ -66,13 +70,15 @@ def initial_parameters(
         "value_2": (hidden, hidden, math.sqrt(2.0)),
         "value_out": (hidden, 1, 1.0),
     }
-    parameters = {"policy_log_std": jnp.full(action_size, math.log(initial_std), jnp.float32)}
-    keys = jax.random.split(key, len(layers))
-    for name_key, (name, (inputs, outputs, gain)) in zip(keys, layers.items(), strict=True):
-        orthogonal = jax.nn.initializers.orthogonal(gain)
-        parameters[f"{name}_weight"] = orthogonal(name_key, (inputs, outputs), jnp.float32)
-        parameters[f"{name}_bias"] = jnp.zeros(outputs, jnp.float32)
-    return parameters
+    generator = np.random.default_rng(seed)
+    arrays = {"policy_log_std": np.full(action_size, math.log(initial_std))}
+    for name, (inputs, outputs, gain) in layers.items():
+        square = generator.normal(size=(max(inputs, outputs), min(inputs, outputs)))
+        q, r = np.linalg.qr(square)
+        q = q * np.sign(np.diag(r))  # uniform over the orthogonal matrices
+        arrays[f"{name}_weight"] = gain * (q if inputs >= outputs else q.T)
+        arrays[f"{name}_bias"] = np.zeros(outputs)
+    return {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
 
 
 def policy_mean(parameters: Parameters, normalised: Array) -> Array:

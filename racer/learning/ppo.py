@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from racer.learning.networks import (
@@ -22,7 +23,6 @@ from racer.learning.networks import (
     Parameters,
     entropy,
     initial_normaliser,
-    initial_parameters,
     learn_normaliser,
     log_probability,
     normalise,
@@ -98,23 +98,12 @@ Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics
 
 
 def initial_train_state(
-    task: Task, key: Array, *, airframe: Airframe, settings: PpoSettings
+    task: Task, parameters: Parameters, key: Array, *, airframe: Airframe, settings: PpoSettings
 ) -> TrainState:
-    """Fresh networks, drones spread over the course, observation statistics of those starts."""
-    keys = jax.random.split(key, 3)
-    parameters = initial_parameters(
-        keys[0],
-        observation_size=OBSERVATION_SIZE,
-        action_size=ACTION_SIZE,
-        hidden=settings.hidden,
-        initial_std=settings.initial_std,
-    )
+    """Drones spread over the course, observation statistics of those starts, empty moments."""
+    fly_key, key = jax.random.split(key)
     environments = reset(
-        task,
-        keys[1],
-        (settings.num_envs,),
-        airframe=airframe,
-        along_course=settings.along_course,
+        task, fly_key, (settings.num_envs,), airframe=airframe, along_course=settings.along_course
     )
     return TrainState(
         parameters=parameters,
@@ -123,15 +112,22 @@ def initial_train_state(
             initial_normaliser(OBSERVATION_SIZE), observe(task, environments)
         ),
         environments=environments,
-        key=keys[2],
+        key=key,
     )
+
+
+def learning_rates(settings: PpoSettings, *, epoch: int, epochs: int) -> Array:
+    """(iterations_per_epoch,) of one epoch (1, 2, …): a straight line down over the training."""
+    per_epoch = settings.iterations_per_epoch
+    shares = (np.arange(per_epoch) + (epoch - 1) * per_epoch) / (epochs * per_epoch)
+    falling = 1.0 - (1.0 - settings.final_learning_rate) * shares
+    return jnp.asarray(settings.learning_rate * falling, jnp.float32)
 
 
 def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) -> Epoch:
     """Build the function of one epoch; compile it with jax.jit.
 
-    It takes the state, the task and `progress`, () floats in [0, 1] that say how much of the
-    training is done when the epoch begins and when it ends, (2,).
+    It takes the state, the task and the learning rate of every iteration.
     """
     optimiser = _optimiser(settings)
     rollout = _make_rollout(airframe, simulation, settings)
@@ -173,9 +169,7 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
         normaliser = learn_normaliser(state.normaliser, observations)
         return TrainState(parameters, optimiser_state, normaliser, environments, key), metrics
 
-    def epoch(state: TrainState, task: Task, progress: Array) -> tuple[TrainState, Metrics]:
-        shares = jnp.linspace(progress[0], progress[1], settings.iterations_per_epoch)
-        rates = settings.learning_rate * (1.0 - (1.0 - settings.final_learning_rate) * shares)
+    def epoch(state: TrainState, task: Task, rates: Array) -> tuple[TrainState, Metrics]:
         state, metrics = jax.lax.scan(lambda s, rate: iteration(s, task, rate), state, rates)
         return state, jax.tree.map(jnp.mean, metrics)
 

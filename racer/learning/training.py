@@ -27,21 +27,31 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from racer.errors import InvalidInputError, RacerError
-from racer.learning.evaluation import Evaluation, make_evaluate
+from racer.learning.evaluation import Evaluate, Evaluation, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
-from racer.learning.ppo import Metrics, TrainState, initial_train_state, make_epoch
+from racer.learning.networks import Parameters, initial_parameters
+from racer.learning.ppo import (
+    Epoch,
+    Metrics,
+    TrainState,
+    initial_train_state,
+    learning_rates,
+    make_epoch,
+)
 from racer.learning.settings import PpoSettings
 from racer.sim.airframe import load_airframe
-from racer.sim.task import Settings, make_task
+from racer.sim.environment import ACTION_SIZE, OBSERVATION_SIZE
+from racer.sim.task import Settings, Task, make_task
 from racer.sim.track import load_track
 
 _RANGES = {  # the same as the product's front door promises
@@ -101,6 +111,14 @@ class TrainingConfig:
         return cls(**{key: value for key, value in given.items() if key in own}, ppo=ppo)
 
 
+class _Programs(NamedTuple):
+    """Compiled for this training's shapes."""
+
+    train: Epoch
+    evaluate: Evaluate
+    initialise: Callable[[Task, Parameters, jax.Array], TrainState]
+
+
 class Training:
     """A training under way. Making one checks everything; `epochs()` trains."""
 
@@ -126,22 +144,43 @@ class Training:
         began = time.monotonic()
         if config.compile_cache is not None:
             _keep_compiled_programs(Path(config.compile_cache))
-        airframe, simulation = self._airframe, self._simulation
         task = jax.device_put(self._task)
         key = jax.random.key(config.seed)
-        initialise = jax.jit(
-            lambda task, key: initial_train_state(task, key, airframe=airframe, settings=ppo)
+        parameters = initial_parameters(
+            config.seed,
+            observation_size=OBSERVATION_SIZE,
+            action_size=ACTION_SIZE,
+            hidden=ppo.hidden,
+            initial_std=ppo.initial_std,
         )
-        train = jax.jit(make_epoch(airframe, simulation, ppo), donate_argnums=0)
-        evaluate = jax.jit(make_evaluate(airframe, simulation, starts=ppo.evaluation_starts))
-        state = initialise(task, key)
+        programs = self._compile(task, parameters, key)
+        state = programs.initialise(task, parameters, key)
         for epoch in range(1, config.epochs + 1):
-            progress = jnp.array([epoch - 1, epoch], jnp.float32) / config.epochs
-            state, metrics = train(state, task, progress)
-            result = jax.device_get(evaluate(state.parameters, state.normaliser, task, key))
+            rates = learning_rates(ppo, epoch=epoch, epochs=config.epochs)
+            state, metrics = programs.train(state, task, rates)
+            result = jax.device_get(
+                programs.evaluate(state.parameters, state.normaliser, task, key)
+            )
             report = self._report(epoch, jax.device_get(metrics), result)
             self._write(epoch, state, result)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
+
+    def _compile(self, task: Task, parameters: Parameters, key: jax.Array) -> _Programs:
+        """The three programs, compiled at the same time: LLVM lets go of Python meanwhile."""
+        airframe, simulation, ppo = self._airframe, self._simulation, self._config.ppo
+        initialise = jax.jit(partial(initial_train_state, airframe=airframe, settings=ppo))
+        train = jax.jit(make_epoch(airframe, simulation, ppo), donate_argnums=0)
+        evaluate = jax.jit(make_evaluate(airframe, simulation, starts=ppo.evaluation_starts))
+        state = jax.eval_shape(initialise, task, parameters, key)
+        rates = learning_rates(ppo, epoch=1, epochs=1)
+        lowered = [
+            train.lower(state, task, rates),
+            evaluate.lower(state.parameters, state.normaliser, task, key),
+            initialise.lower(task, parameters, key),
+        ]
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            compiled = list(pool.map(lambda program: program.compile(), lowered))
+        return _Programs(train=compiled[0], evaluate=compiled[1], initialise=compiled[2])
 
     def _report(self, epoch: int, metrics: Metrics, result: Evaluation) -> dict[str, Any]:
         named = metrics.terms._asdict() | metrics._asdict()

@@ -50,7 +50,7 @@ def test_the_density_integrates_to_one_and_its_log_averages_to_minus_the_entropy
 
 def test_a_new_policy_flies_gently() -> None:
     parameters = initial_parameters(
-        jax.random.key(0), observation_size=23, action_size=4, hidden=64, initial_std=0.4
+        0, observation_size=23, action_size=4, hidden=64, initial_std=0.4
     )
     observations = jax.random.normal(jax.random.key(1), (100, 23))
     means = policy_mean(parameters, observations)

@@ -11,27 +11,12 @@ from safetensors.numpy import load_file
 
 from racer.errors import InvalidInputError, RacerError
 from racer.learning.training import Training, TrainingConfig
-
-TINY: dict[str, Any] = {
-    "epochs": 2,
-    "num_envs": 16,
-    "rollout_steps": 8,
-    "minibatches": 2,
-    "iterations_per_epoch": 1,
-    "hidden": 16,
-    "evaluation_starts": 4,
-    "wind_speed_m_s": 3.0,
-}
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("compiled"))
+from tests.learning.conftest import TINY
 
 
 def train(output: Path, **changes: Any) -> list[dict[str, Any]]:
     output.mkdir(exist_ok=True)
-    config = TrainingConfig.from_mapping(TINY | changes)
+    config = TrainingConfig.from_mapping(TINY | {"wind_speed_m_s": 3.0} | changes)
     return list(Training(config, output=output).epochs())
 
 
