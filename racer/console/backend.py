@@ -152,6 +152,10 @@ class Backend:
             return None
         return f"/gazebo-stream/{self._drone_id}?username={quote(self._username, safe='')}"
 
+    def is_live(self) -> bool:
+        """Whether the vehicle flies for the chosen drone model."""
+        return self._drone_id is not None and self._control.active_drone_id == self._drone_id
+
     async def start_simulation(self) -> dict[str, Any]:
         """`{"status", "message"}` as the API answers it."""
         return await self._simulate(self._control.start_simulation)

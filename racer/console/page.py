@@ -11,13 +11,13 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from nicegui import app as nicegui_app
-from nicegui import ui
+from nicegui import background_tasks, ui
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from racer.console.backend import Backend
 from racer.console.camera_panel import CameraPanel
-from racer.console.flight_panel import FlightPanel
+from racer.console.flight_panel import FlightPanel, Outcome
 from racer.console.layout import Chip, text
 from racer.console.setup_panel import ModelCard, SetupPanel
 from racer.console.telemetry_panel import TelemetryPanel
@@ -77,6 +77,13 @@ def build(backend: Backend) -> None:
     """Lay the page out and connect its panels. Runs once for each client."""
     ui.add_css(_STYLE)
     link_chip = _top_bar()
+
+    async def send(command: str) -> Outcome:
+        """Who takes off wants to see the vehicle, not the flight recorded in training."""
+        if command == "takeoff":
+            background_tasks.create(camera.go_live(), name="console go live")
+        return await backend.send_command(command)
+
     with ui.element("main").classes("deck"):
         with ui.element("div").classes("left"):
             left = ui.element("div").classes("left-setup")
@@ -86,9 +93,13 @@ def build(backend: Backend) -> None:
                 cancel=backend.cancel_training,
                 status=backend.status,
             )
-        camera = CameraPanel(on_start=backend.start_simulation, on_stop=backend.stop_simulation)
+        camera = CameraPanel(
+            on_start=backend.start_simulation,
+            on_stop=backend.stop_simulation,
+            is_live=backend.is_live,
+        )
         TelemetryPanel(backend.latest_telemetry, link_chip=link_chip)
-        FlightPanel(backend.send_command)
+        FlightPanel(send)
 
     def on_model(model: ModelCard | None) -> None:
         if model is None:

@@ -157,7 +157,7 @@ class TrainingPanel:
     def _draw(self) -> None:
         last = self._epochs[-1] if self._epochs else None
         self._epoch.set_text(f"{last.number if last else 0} / {self._total}")
-        self._loss.set_text(f"{last.loss:.3g}" if last else "–")
+        self._loss.set_text(f"{last.loss:.4f}" if last else "–")
         self._accuracy.set_text(f"{100 * last.accuracy:.0f} %" if last else "–")
         self._chart.options.update(options(self._epochs, total=self._total))
 

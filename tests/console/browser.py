@@ -183,6 +183,17 @@ class Page:
         )
         return [(command, message, ok) for command, message, ok in lines]
 
+    def wait_result(self, command: str, *, timeout_s: float = 30) -> tuple[str, bool]:
+        """(message, ok) of the newest command, which must be this one, when it is answered."""
+
+        def answered() -> tuple[str, bool] | None:
+            for name, message, ok in self.log()[:1]:
+                if name == command and message != "Sent":
+                    return message, ok
+            return None
+
+        return wait_for(f"the result of {command}", answered, timeout_s=timeout_s)
+
     def chart_points(self, series: int) -> list[list[float]]:
         """The points that the learning curve draws now."""
         script = (

@@ -1,0 +1,83 @@
+"""The whole job from the page: train, take off with a key, fly, and be safe when the page dies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
+
+from tests.console.browser import Page, running
+from tests.support import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def flying_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The service with its embedded vehicle and controller."""
+    with running(tmp_path_factory.mktemp("flight"), stack="embedded") as url:
+        yield url
+
+
+def _speed_m_s(url: str) -> float:
+    state: dict[str, Any] = httpx.get(f"{url}/drones/1/state").json()
+    return math.hypot(*state["velocity"])
+
+
+def _number(text: str) -> float:
+    """The number of a reading like `2.50 m`; NaN for an empty one."""
+    return float(text.split(maxsplit=1)[0]) if text and text[0].isdigit() else math.nan
+
+
+def test_a_newcomer_trains_watches_and_flies(browser: Chrome, flying_url: str) -> None:
+    page = Page(browser, flying_url)
+    page.open()
+    page.create_pilot()
+    page.create_model("First racer")
+    _train(page)
+    _take_off(page)
+    _fly_until_the_page_dies(page)
+    assert page.console_errors() == []
+
+
+def _train(page: Page) -> None:
+    """Two epochs draw as they are made; then the training is cancelled."""
+    page.click("Train")
+    wait_for("two epochs", lambda: len(page.chart_points(0)) >= 2, timeout_s=60)
+    accuracies = page.chart_points(1)
+    assert [point[0] for point in accuracies[:2]] == [1, 2]
+    assert all(0 <= point[1] <= 100 for point in accuracies)
+    assert page.text("[data-chip=training]") == "Training"
+    page.click("Cancel")
+    page.wait_text("[data-chip=training]", lambda text: text == "Cancelled")
+
+
+def _take_off(page: Page) -> None:
+    """One key; the picture, the telemetry and the log tell the same story."""
+    page.wait_text("[data-chip=vehicle]", lambda text: text == "Vehicle connected", timeout_s=30)
+    page.leave_field()
+    page.keys().send_keys("t").perform()
+    page.wait_text("[data-gauge=height] b", lambda text: _number(text) > 2.0, timeout_s=20)
+    message, ok = page.wait_result("takeoff")
+    assert ok, message
+    assert page.text("[data-gauge=armed] b") == "Armed"
+    page.wait_text(".watch", lambda text: "live for 'First racer'" in text)
+    assert "Stop simulation" in page.text(".watch")
+    size = page.driver.execute_script(
+        "const image = document.querySelector('.screen img'); return image.naturalWidth"
+    )
+    assert size > 0
+
+
+def _fly_until_the_page_dies(page: Page) -> None:
+    """A held arrow moves; a page that closes while it is held stops the drone."""
+    page.keys().key_down(Keys.ARROW_UP).perform()
+    page.wait_text("[data-gauge=speed] b", lambda text: _number(text) > 1.5, timeout_s=10)
+    page.close()
+    assert _speed_m_s(page.url) > 1.0
+    wait_for("the drone to stop", lambda: _speed_m_s(page.url) < 0.3, timeout_s=6)
