@@ -2,8 +2,8 @@
 
 The row is the truth. Whoever executes a run proves it with the attempt number it started with:
 a write of an older attempt, or to a run that was cancelled or deleted meanwhile, changes nothing
-and answers False. Rows that decide something are read FOR UPDATE (PostgreSQL); on SQLite a
-writing session holds the only write lock from its begin.
+and answers False. Rows that decide something are read FOR UPDATE (PostgreSQL), a model always
+before its runs; on SQLite a writing session holds the only write lock from its begin.
 """
 
 from __future__ import annotations
@@ -101,29 +101,34 @@ def start_or_join(
 def requeue_unfinished(session: Session) -> Sequence[str]:
     """Give every run that a stopped server left behind a new attempt; oldest first."""
     left = session.scalars(
-        select(TrainingRun)
+        select(TrainingRun.id)
         .where(TrainingRun.status.in_(ACTIVE))
         .order_by(TrainingRun.created_at, TrainingRun.id)
-        .with_for_update()
     ).all()
-    for run in left:
-        _next_attempt(session, run)
-    return [run.id for run in left]
+    for run_id in left:
+        requeue(session, run_id)
+    return left
 
 
 def requeue(session: Session, run_id: str) -> None:
     """A new attempt of a run that is active on paper but that nobody executes."""
-    run = session.get(TrainingRun, run_id, with_for_update=True)
-    if run is not None and run.status in ACTIVE:
-        _next_attempt(session, run)
-
-
-def _next_attempt(session: Session, run: TrainingRun) -> None:
+    run = _locked(session, run_id)
+    if run is None or run.status not in ACTIVE:
+        return
     session.execute(delete(TrainingEpoch).where(TrainingEpoch.run_id == run.id))
     run.status = Status.INITIALIZING
     run.attempt += 1
     run.started_at = None
     _reset_model(run.drone_model)
+
+
+def _locked(session: Session, run_id: str) -> TrainingRun | None:
+    """The run; locked, and its model before it: one order for all, hence no deadlock."""
+    model_id = session.scalar(select(TrainingRun.drone_model_id).where(TrainingRun.id == run_id))
+    if model_id is None:
+        return None
+    session.scalar(select(UserDroneModel).where(UserDroneModel.id == model_id).with_for_update())
+    return session.get(TrainingRun, run_id, with_for_update=True)
 
 
 def _reset_model(model: UserDroneModel) -> None:
@@ -134,7 +139,7 @@ def _reset_model(model: UserDroneModel) -> None:
 
 def begin_attempt(session: Session, run_id: str) -> Attempt | None:
     """Mark a queued run as training; None when it was cancelled or deleted while it waited."""
-    run = session.get(TrainingRun, run_id, with_for_update=True)
+    run = _locked(session, run_id)
     if run is None or run.status is not Status.INITIALIZING:
         return None
     run.status = run.drone_model.status = Status.TRAINING
@@ -143,7 +148,7 @@ def begin_attempt(session: Session, run_id: str) -> Attempt | None:
 
 
 def _executed_run(session: Session, attempt: Attempt) -> TrainingRun | None:
-    run = session.get(TrainingRun, attempt.run_id, with_for_update=True)
+    run = _locked(session, attempt.run_id)
     if run is None or run.attempt != attempt.number or run.status is not Status.TRAINING:
         return None
     return run

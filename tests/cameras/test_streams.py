@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 
 from racer.cameras import service as camera_service
 from racer.settings import Settings
-from tests.training.conftest import run, until
+from tests.training.conftest import play, until
 from tests.training.rig import Rig, serving
 
 
@@ -115,7 +115,7 @@ def test_unknown_users_models_and_drones_are_404_with_a_detail(settings: Setting
                 assert isinstance(answer.json()["detail"], str)
             assert (await rig.http.get(f"/gazebo-stream/{drone_id}")).status_code == 422
 
-    run(scenario())
+    play(scenario())
 
 
 def test_without_anything_to_show_there_is_a_still_picture(sqlite_settings: Settings) -> None:
@@ -128,7 +128,7 @@ def test_without_anything_to_show_there_is_a_still_picture(sqlite_settings: Sett
             assert first == second
             assert time.monotonic() - began > 0.9  # it is sent again, but not drawn without end
 
-    run(scenario())
+    play(scenario())
 
 
 def test_the_live_vehicle_is_shown_while_its_simulation_runs(sqlite_settings: Settings) -> None:
@@ -148,7 +148,7 @@ def test_the_live_vehicle_is_shown_while_its_simulation_runs(sqlite_settings: Se
                 rig.vehicle.active_drone_id = str(uuid.UUID(int=2))
                 assert not changed(still, await anext(stream), CAPTION)
 
-    run(scenario())
+    play(scenario())
 
 
 def test_telemetry_with_holes_or_silence_is_no_crash(
@@ -168,7 +168,7 @@ def test_telemetry_with_holes_or_silence_is_no_crash(
             rig.vehicle.telemetry.forget_vehicle()
             assert len(await take(rig, "/drones/1/stream", 1)) == 1
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_trained_model_replays_its_newest_flight(sqlite_settings: Settings) -> None:
@@ -188,7 +188,7 @@ def test_a_trained_model_replays_its_newest_flight(sqlite_settings: Settings) ->
                     while not changed(moved, await anext(stream), (40, 335, 120, 360)):
                         pass
 
-    run(scenario())
+    play(scenario())
 
 
 def test_many_viewers_cost_one_picture_each_and_none_costs_nothing(
@@ -217,7 +217,7 @@ def test_many_viewers_cost_one_picture_each_and_none_costs_nothing(
             await asyncio.sleep(0.2)
             assert drawn == before
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_viewer_that_does_not_read_is_waited_for_and_nothing_piles_up(
@@ -234,7 +234,7 @@ def test_a_viewer_that_does_not_read_is_waited_for_and_nothing_piles_up(
                 assert len(await take(rig, path, 20)) == 20  # others see it flow
             await until(lambda: rig.app.state.cameras.watched == 0)
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_stopping_server_ends_streams_at_once(sqlite_settings: Settings) -> None:
@@ -249,4 +249,4 @@ def test_a_stopping_server_ends_streams_at_once(sqlite_settings: Settings) -> No
                     pass
                 assert time.monotonic() - began < 1.0
 
-    run(scenario())
+    play(scenario())

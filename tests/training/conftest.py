@@ -90,7 +90,7 @@ class Bench:
         return int((self.directory(run_id) / "pid").read_text())
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def play(main: Coroutine[Any, Any, T]) -> T:
     """Run on the loop that the product runs on (uvloop, where uvicorn finds it)."""
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
         return runner.run(main)

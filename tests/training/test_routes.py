@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from racer.settings import Settings
-from tests.training.conftest import run, until
+from tests.training.conftest import play, until
 from tests.training.rig import serving
 
 DONE = {"done": True, "message": "Training completed!"}
@@ -59,7 +59,7 @@ def test_a_socket_starts_the_training_and_shows_every_epoch(settings: Settings) 
             }
             assert all(training.json()[name] for name in _TIMES)
 
-    run(scenario())
+    play(scenario())
 
 
 _TIMES = ("created_at", "started_at", "finished_at")
@@ -80,7 +80,7 @@ def test_a_late_client_joins_and_one_that_leaves_stops_nothing(sqlite_settings: 
                 messages = await received(last)
             assert [message.get("epoch") for message in messages] == [1, 2, 3, 4, None]
 
-    run(scenario())
+    play(scenario())
 
 
 @pytest.mark.parametrize("drone_id", [str(uuid.UUID(int=1)), "nonsense", "", "%00", "é"])
@@ -94,7 +94,7 @@ def test_an_unknown_drone_is_an_error_and_a_close(sqlite_settings: Settings, dro
             assert message["done"] is True
             assert message["error"].startswith("There is no drone model")
 
-    run(scenario())
+    play(scenario())
 
 
 def test_without_a_parameter_the_demonstration_trains_and_then_the_newest_is_shown(
@@ -114,7 +114,7 @@ def test_without_a_parameter_the_demonstration_trains_and_then_the_newest_is_sho
             async with rig.socket("/ws/train/") as socket:  # the other spelling
                 assert await received(socket) == newest
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_failed_training_tells_its_reason_and_is_done(sqlite_settings: Settings) -> None:
@@ -129,7 +129,7 @@ def test_a_failed_training_tells_its_reason_and_is_done(sqlite_settings: Setting
             assert training.json()["status"] == "failed"
             assert training.json()["error"] == reason
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_foreign_page_may_not_open_the_socket(sqlite_settings: Settings) -> None:
@@ -142,7 +142,7 @@ def test_a_foreign_page_may_not_open_the_socket(sqlite_settings: Settings) -> No
             async with rig.socket("/ws/train", origin="http://localhost:3000") as socket:
                 assert json.loads(await socket.recv())["epoch"] == 1
 
-    run(scenario())
+    play(scenario())
 
 
 def test_start_and_cancel_over_rest(settings: Settings) -> None:
@@ -168,7 +168,7 @@ def test_start_and_cancel_over_rest(settings: Settings) -> None:
                 }
             assert (await rig.http.get(path)).json()["status"] == "cancelled"
 
-    run(scenario())
+    play(scenario())
 
 
 @pytest.mark.parametrize("verb", ["training", "start-training", "cancel-training"])
@@ -188,7 +188,7 @@ def test_unknown_users_and_models_are_404_with_a_detail(
                 assert answer.status_code == 404
                 assert isinstance(answer.json()["detail"], str)
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_protected_account_starts_its_trainings_itself_and_everybody_may_watch(
@@ -213,7 +213,7 @@ def test_a_protected_account_starts_its_trainings_itself_and_everybody_may_watch
             async with rig.socket(f"/ws/train?drone_id={drone_id}") as socket:
                 assert (await received(socket))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_stopping_server_closes_its_followers_at_once(sqlite_settings: Settings) -> None:
@@ -227,7 +227,7 @@ def test_a_stopping_server_closes_its_followers_at_once(sqlite_settings: Setting
                     with pytest.raises(ConnectionClosed):
                         await socket.recv()
 
-    run(scenario())
+    play(scenario())
 
 
 def test_thirty_clients_see_every_epoch_in_order(sqlite_settings: Settings) -> None:
@@ -244,7 +244,7 @@ def test_thirty_clients_see_every_epoch_in_order(sqlite_settings: Settings) -> N
                 for messages in await asyncio.gather(*followers):
                     assert [m.get("epoch") for m in messages] == [*range(1, 21), None]
 
-    run(scenario())
+    play(scenario())
 
 
 async def _follow(rig: Any, path: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import pytest
 from models import Status, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
 from tests.support import REPOSITORY, wait_for
-from tests.training.conftest import FAKE_WORKER, Bench, collect, run, until
+from tests.training.conftest import FAKE_WORKER, Bench, collect, play, until
 
 DONE = {"done": True, "message": "Training completed!"}
 
@@ -51,7 +51,7 @@ def test_a_training_runs_to_its_end_and_is_on_record(bench: Bench) -> None:
             assert await collect(service, drone_id) == messages  # who is late misses nothing
             assert service.flight_path(drone_id) == bench.directory(run.id) / "flight.npz"
 
-    run(scenario())
+    play(scenario())
 
 
 def test_the_worker_gets_the_models_settings_and_low_priority(sqlite_bench: Bench) -> None:
@@ -63,7 +63,7 @@ def test_the_worker_gets_the_models_settings_and_low_priority(sqlite_bench: Benc
             await collect(service, drone_id)
             return run_id
 
-    directory = sqlite_bench.directory(run(scenario()))
+    directory = sqlite_bench.directory(play(scenario()))
     assert json.loads((directory / "config.json").read_text()) == {
         "algorithm": "ppo",
         "epochs": 1,
@@ -94,7 +94,7 @@ def test_statuses_go_from_initializing_over_training_to_finished(bench: Bench) -
             assert (await collect(service, second))[-1] == DONE
             assert bench.model(first).status is Status.FINISHED
 
-    run(scenario())
+    play(scenario())
 
 
 def test_as_many_trainings_run_at_once_as_allowed(sqlite_bench: Bench) -> None:
@@ -109,7 +109,7 @@ def test_as_many_trainings_run_at_once_as_allowed(sqlite_bench: Bench) -> None:
             for drone_id in drones:
                 assert (await collect(service, drone_id))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_many_starts_make_one_run(bench: Bench) -> None:
@@ -125,7 +125,7 @@ def test_many_starts_make_one_run(bench: Bench) -> None:
             assert (await collect(service, drone_id))[-1] == DONE
             assert len(bench.runs(drone_id)) == 2
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_hundred_followers_see_every_epoch_once_and_in_order(bench: Bench) -> None:
@@ -142,7 +142,7 @@ def test_a_hundred_followers_see_every_epoch_once_and_in_order(bench: Bench) -> 
                 assert numbers(messages) == list(range(1, 31))
                 assert messages[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_slow_follower_holds_up_nobody(sqlite_bench: Bench) -> None:
@@ -156,7 +156,7 @@ def test_a_slow_follower_holds_up_nobody(sqlite_bench: Bench) -> None:
             messages = await collect(service, drone_id)  # to the end, while `slow` does not read
             assert [first, *[message async for message in slow]] == messages
 
-    run(scenario())
+    play(scenario())
 
 
 def test_leaving_stops_nothing(sqlite_bench: Bench) -> None:
@@ -171,7 +171,7 @@ def test_leaving_stops_nothing(sqlite_bench: Bench) -> None:
             sqlite_bench.go()
             assert (await collect(service, drone_id))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_training_that_fails_says_why_and_can_start_again(
             Status.FINISHED,
         ]
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_worker_that_cannot_start_is_a_failed_training(sqlite_bench: Bench) -> None:
@@ -224,7 +224,7 @@ def test_a_worker_that_cannot_start_is_a_failed_training(sqlite_bench: Bench) ->
             [message] = await collect(service, drone_id)
             assert "could not be run" in message["error"]
 
-    run(scenario())
+    play(scenario())
 
 
 def test_stray_output_of_a_library_does_no_harm(sqlite_bench: Bench) -> None:
@@ -235,7 +235,7 @@ def test_stray_output_of_a_library_does_no_harm(sqlite_bench: Bench) -> None:
             await service.start(drone_id)
             assert (await collect(service, drone_id))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
@@ -254,7 +254,7 @@ def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
             assert await service.start(drone_id) != run_id
             assert (await collect(service, drone_id))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_cancel_ends_a_running_training_and_its_process(bench: Bench) -> None:
@@ -276,7 +276,7 @@ def test_cancel_ends_a_running_training_and_its_process(bench: Bench) -> None:
             await service.start(drone_id)
             assert (await collect(service, drone_id))[-1] == DONE
 
-    run(scenario())
+    play(scenario())
 
 
 def test_cancel_takes_a_waiting_training_out_of_the_queue(bench: Bench) -> None:
@@ -293,7 +293,7 @@ def test_cancel_takes_a_waiting_training_out_of_the_queue(bench: Bench) -> None:
             assert numbers(await collect(service, second)) == []
             assert bench.model(second).status is Status.CANCELLED
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_model_deleted_while_training_ends_its_training(bench: Bench) -> None:
@@ -311,7 +311,7 @@ def test_a_model_deleted_while_training_ends_its_training(bench: Bench) -> None:
             assert "was deleted" in (await anext(follower))["error"]
             await until(lambda: gone(pid))
 
-    run(scenario())
+    play(scenario())
 
 
 def test_unknown_and_untrained_models_are_told_apart(bench: Bench) -> None:
@@ -329,7 +329,7 @@ def test_unknown_and_untrained_models_are_told_apart(bench: Bench) -> None:
             with pytest.raises(ConflictError):
                 await service.cancel(untrained)
 
-    run(scenario())
+    play(scenario())
 
 
 @pytest.mark.parametrize("behaviour", ["good", "stubborn"])
@@ -359,7 +359,7 @@ def test_a_stop_takes_under_a_second_and_the_next_start_loses_nothing(
         assert (run.attempt, run.status) == (2, Status.FINISHED)
         assert bench.epochs(run.id) == [1, 2, 3, 4, 5, 6]
 
-    run(scenario())
+    play(scenario())
 
 
 _SERVER = """
@@ -403,7 +403,7 @@ def test_kill_9_of_the_server_takes_the_training_along_and_it_begins_again(
         async with bench.service() as service:
             return await collect(service, drone_id)
 
-    assert numbers(run(next_server())) == [1, 2, 3, 4, 5, 6]
+    assert numbers(play(next_server())) == [1, 2, 3, 4, 5, 6]
     assert bench.epochs(run.id) == [1, 2, 3, 4, 5, 6]
     assert bench.runs(drone_id)[0].attempt == 2
 
@@ -419,7 +419,7 @@ def test_without_any_training_the_demonstration_model_is_meant(bench: Bench) -> 
             assert numbers(await collect(service, names[0])) == list(range(1, 21))
             assert await service.default_drone() == names[0]
 
-    run(scenario())
+    play(scenario())
 
 
 def test_a_protected_account_called_demo_is_left_alone(bench: Bench) -> None:
@@ -433,7 +433,7 @@ def test_a_protected_account_called_demo_is_left_alone(bench: Bench) -> None:
                 owners = session.query(User.username).join(UserDroneModel)
                 assert owners.filter_by(drone_id=drone_id).scalar() == "toledo-demo"
 
-    run(scenario())
+    play(scenario())
 
 
 def test_the_newest_training_of_an_open_account_is_meant_by_default(bench: Bench) -> None:
@@ -452,4 +452,4 @@ def test_the_newest_training_of_an_open_account_is_meant_by_default(bench: Bench
             await collect(service, failed)
             assert await service.default_drone() == second
 
-    run(scenario())
+    play(scenario())
