@@ -11,12 +11,13 @@ import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
 from models import UserDroneModel
-from racer.control.dependencies import ControlDep, OriginAllowed
+from racer.control.dependencies import ControlDep
 from racer.control.schemas import SimulationOut, Telemetry
 from racer.control.simulation import SimulationAnswer
 from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
 from racer.errors import NotFoundError, UnavailableError
+from racer.web.origins import OriginAllowed
 from schemas import ErrorOut
 
 router = APIRouter(tags=["flying"])

@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
-from racer.control.dependencies import OriginAllowed
 from racer.errors import RacerError
 from racer.training import queries
 from racer.training.schemas import TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
+from racer.web.origins import OriginAllowed
 from schemas import ErrorOut
 
 log = structlog.get_logger(__name__)

@@ -6,17 +6,19 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
 
-from racer.control.dependencies import origin_allowed
 from racer.control.sockets import BURST, MAX_IN_FLIGHT
 from racer.flight.commands import Command
 from racer.settings import Settings
+from racer.web.origins import origin_allowed
 from tests.control.controller_peer import ControllerPeer, peer_thread
 from tests.control.rig import heard, run, serving, slot_settings, until
 
@@ -33,21 +35,22 @@ def peer(settings: Settings) -> Iterator[ControllerPeer]:
         yield peer
 
 
-@pytest.mark.parametrize("text", ["takeoff", "  TakeOff\n", "TAKEOFF"])
 def test_a_command_is_acknowledged_at_once_and_then_answered(
-    settings: Settings, peer: ControllerPeer, text: str
+    settings: Settings, peer: ControllerPeer
 ) -> None:
     async def story() -> None:
         async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
-            await pilot.send(text)
-            assert json.loads(await pilot.recv()) == {"type": "command_sent", "command": "takeoff"}
-            assert json.loads(await pilot.recv()) == {
-                "type": "command_result",
-                "command": "takeoff",
-                "ok": True,
-                "message": "did takeoff",
-            }
-        assert peer.heard == ["takeoff"]
+            for text in ("takeoff", "  TakeOff\n", "TAKEOFF"):
+                await pilot.send(text)
+                sent, result = json.loads(await pilot.recv()), json.loads(await pilot.recv())
+                assert sent == {"type": "command_sent", "command": "takeoff"}
+                assert result == {
+                    "type": "command_result",
+                    "command": "takeoff",
+                    "ok": True,
+                    "message": "did takeoff",
+                }
+        assert peer.heard == ["takeoff"] * 3
 
     run(story())
 
@@ -67,36 +70,31 @@ def test_stop_does_not_wait_for_a_command_that_is_still_flown(
     run(story())
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "",
-        "fly me to the moon",
-        "takeoff land",
-        '{"type": "velocity"',
-        '{"command": "takeoff"}',
-        "\0",
-        "NaN",
-        "a" * 300,
-        "🚁" * 5000,
-        b"takeoff",
-        b"",
-        b"\xff" * 100_000,
-    ],
-    ids=lambda frame: repr(frame[:12]),
-)
-def test_what_is_no_command_gets_a_polite_answer_that_names_them(
-    settings: Settings, frame: str | bytes
-) -> None:
+NO_COMMANDS: list[str | bytes] = [
+    "",
+    "fly me to the moon",
+    "takeoff land",
+    '{"type": "velocity"',
+    '{"command": "takeoff"}',
+    "\0",
+    "NaN",
+    "a" * 300,
+    "🚁" * 5000,
+    b"takeoff",
+    b"",
+    b"\xff" * 100_000,
+]
+
+
+def test_what_is_no_command_gets_a_polite_answer_that_names_them(settings: Settings) -> None:
     async def story() -> None:
         async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
-            await pilot.send(frame)
-            answer = json.loads(await pilot.recv())
-            assert answer["type"] == "error"
-            assert all(command in answer["message"] for command in Command)
-            assert len(answer["message"]) < 400
-            await pilot.send(frame)
-            assert json.loads(await pilot.recv()) == answer, "the socket stays open"
+            for frame in NO_COMMANDS:
+                await pilot.send(frame)
+                answer = json.loads(await pilot.recv())
+                assert answer["type"] == "error"
+                assert all(command in answer["message"] for command in Command)
+                assert len(answer["message"]) < 400
 
     run(story())
 
@@ -117,6 +115,25 @@ def test_a_frame_of_16_mb_closes_that_socket_and_nothing_else(settings: Settings
     run(story())
 
 
+def flood(port: int) -> tuple[list[str], int | None, str | None]:
+    """Send 10,000 commands as fast as the socket takes them; what was answered, how it ended."""
+    kinds = []
+    with connect(f"ws://127.0.0.1:{port}/ws/control") as vandal:
+
+        def shout() -> None:
+            with suppress(ConnectionClosed):
+                for _ in range(10_000):
+                    vandal.send("move_forward")
+
+        shouting = Thread(target=shout)
+        shouting.start()
+        with suppress(ConnectionClosed):
+            for frame in vandal:
+                kinds.append(json.loads(frame)["type"])
+        shouting.join()
+        return kinds, vandal.close_code, vandal.close_reason
+
+
 def test_a_flood_is_bounded_closed_politely_and_slows_nobody_else(
     settings: Settings, peer: ControllerPeer
 ) -> None:
@@ -125,38 +142,22 @@ def test_a_flood_is_bounded_closed_politely_and_slows_nobody_else(
             await other.send("stop")
             await heard(other, "command_result")
             memory = psutil.Process().memory_info().rss
-            async with rig.socket("/ws/control") as vandal:
-
-                async def flood() -> None:
-                    for _ in range(10_000):
-                        await vandal.send("move_forward")
-
-                async def listen() -> list[str]:
-                    kinds: list[str] = []
-                    try:
-                        async for frame in vandal:
-                            kinds.append(json.loads(frame)["type"])
-                    except ConnectionClosed:
-                        pass
-                    return kinds
-
-                flooding, listening = asyncio.create_task(flood()), asyncio.create_task(listen())
-                waits = []
-                while not listening.done():
-                    start = time.perf_counter()
-                    await other.send("stop")
-                    await heard(other, "command_result")
-                    waits.append(time.perf_counter() - start)
-                    await asyncio.sleep(0.01)
-                await asyncio.gather(flooding, return_exceptions=True)
-                assert vandal.close_code == 1008
-                assert "Too many messages" in (vandal.close_reason or "")
-                kinds = listening.result()
-            assert max(waits) < 0.5, "another pilot's stop waited for the flood"
-            assert 0 < kinds.count("command_sent") < 2 * BURST
-            assert kinds.count("error") > 100
+            floods = asyncio.gather(*(asyncio.to_thread(flood, rig.port) for _ in range(3)))
+            waits = []
+            while not floods.done():
+                start = time.perf_counter()
+                await other.send("stop")
+                await heard(other, "command_result")
+                waits.append(time.perf_counter() - start)
+                await asyncio.sleep(0.01)
+            for kinds, code, reason in await floods:
+                assert code == 1008
+                assert "Too many messages" in reason
+                assert 0 < kinds.count("command_sent") < 5 * BURST
+                assert kinds.count("error") > 100
+            assert max(waits) < 0.5, "another pilot's stop waited for the floods"
             assert psutil.Process().memory_info().rss - memory < 50 << 20
-            assert peer.heard.count("move_forward") < 2 * BURST
+            assert BURST <= peer.heard.count("move_forward") < 15 * BURST
 
     run(story())
 
@@ -274,15 +275,15 @@ def test_viewers_see_the_newest_telemetry(settings: Settings, peer: ControllerPe
     run(story())
 
 
-@pytest.mark.parametrize("hz", ["0", "-1", "51", "0.09", "nan", "inf", "fast", ""])
-def test_a_rate_that_means_nothing_is_refused_with_the_range(settings: Settings, hz: str) -> None:
+def test_a_rate_that_means_nothing_is_refused_with_the_range(settings: Settings) -> None:
     async def story() -> None:
-        async with serving(settings) as rig, rig.socket(f"/ws/telemetry?hz={hz}") as viewer:
-            with pytest.raises(ConnectionClosedError) as closed:
-                await viewer.recv()
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1008
-            assert "0.1 to 50" in closed.value.rcvd.reason
+        async with serving(settings) as rig:
+            for hz in ("0", "-1", "51", "0.09", "nan", "inf", "fast", ""):
+                async with rig.socket(f"/ws/telemetry?hz={hz}") as viewer:
+                    with pytest.raises(ConnectionClosedError):
+                        await viewer.recv()
+                    assert viewer.close_code == 1008
+                    assert "0.1 to 50" in (viewer.close_reason or "")
 
     run(story())
 
