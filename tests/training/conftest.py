@@ -96,16 +96,19 @@ def play(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def until(condition: Callable[[], T]) -> T:
     """Wait for something another process does, which cannot ring a bell here."""
     async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110
+        while not (value := condition()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        return value
 
 
-async def collect(service: TrainingService, drone_id: str) -> list[dict[str, Any]]:
+async def collect(
+    service: TrainingService, drone_id: str, *, within_s: float = 20
+) -> list[dict[str, Any]]:
     """Every message of the model's newest training."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(within_s):
         return [message async for message in service.follow(drone_id)]
 
 

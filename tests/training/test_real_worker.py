@@ -1,0 +1,90 @@
+"""The service with the real training program."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from models import Status, UserDroneModel
+from racer.cameras.replay import load_flight
+from racer.training.service import TrainingService
+from tests.training.conftest import Bench, collect, play, until
+
+pytestmark = pytest.mark.slow
+SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
+
+
+def service(bench: Bench) -> TrainingService:
+    return TrainingService(bench.settings(), bench.database.session_factory, worker=SMALL_WORKER)
+
+
+def curve(messages: list[dict[str, Any]]) -> list[tuple[int, float, float]]:
+    return [(m["epoch"], m["loss"], m["accuracy"]) for m in messages if "epoch" in m]
+
+
+def test_it_trains_survives_a_stop_with_the_same_curve_and_leaves_its_files(
+    sqlite_bench: Bench,
+) -> None:
+    bench = sqlite_bench
+    twin, disturbed = bench.new_model(epochs=6), bench.new_model(epochs=6)
+
+    async def scenario() -> None:
+        async with service(bench) as training:
+            await training.start(twin)
+            undisturbed = await collect(training, twin, within_s=120)
+            assert undisturbed[-1] == {"done": True, "message": "Training completed!"}
+            run_id = await training.start(disturbed)
+            assert (await anext(training.follow(disturbed)))["epoch"] == 1
+            stop = time.monotonic()
+        assert time.monotonic() - stop < 1.0
+        assert not psutil.Process().children(recursive=True)
+        assert bench.model(disturbed).status is Status.TRAINING
+        async with service(bench) as training:
+            resumed = await collect(training, disturbed, within_s=120)
+        assert curve(resumed) == curve(undisturbed)
+        assert len(curve(resumed)) == 6
+        assert load_file(bench.directory(run_id) / "policy.safetensors")
+        flight = load_flight(bench.directory(run_id) / "flight.npz")
+        assert flight.epoch == 6
+
+    play(scenario())
+
+
+def test_what_cannot_be_trained_yet_says_so(sqlite_bench: Bench) -> None:
+    bench = sqlite_bench
+    drone_id = bench.new_model()
+    with bench.database.session() as session:
+        model = session.query(UserDroneModel).filter_by(drone_id=drone_id).one()
+        model.drone_details = {"algorithm": "sac"}
+
+    async def scenario() -> None:
+        async with service(bench) as training:
+            await training.start(drone_id)
+            [message] = await collect(training, drone_id, within_s=120)
+            assert "SAC cannot be trained yet. Choose" in message["error"]
+            assert message["done"] is True
+
+    play(scenario())
+
+
+def test_cancel_does_not_wait_for_the_compiler(sqlite_bench: Bench) -> None:
+    bench = sqlite_bench
+    drone_id = bench.new_model()
+
+    async def scenario() -> None:
+        async with service(bench) as training:
+            await training.start(drone_id)
+            await until(lambda: bench.model(drone_id).status is Status.TRAINING)
+            [child] = await until(lambda: psutil.Process().children())
+            await until(lambda: child.cpu_times().user > 2.5)  # inside JAX by then
+            began = time.monotonic()
+            await training.cancel(drone_id)
+            assert time.monotonic() - began < 1.0
+            assert not psutil.Process().children(recursive=True)
+
+    play(scenario())
