@@ -52,8 +52,8 @@ def render_chase(
     """Draw one frame and return it as JPEG.
 
     `position` (3,) m ENU and `quaternion` (4,) w x y z, body (FLU) to world, say where the drone
-    is; `next_gate` is the index of the gate to highlight (default: the nearest one ahead);
-    `size` is (width, height) in pixels.
+    is; `next_gate` is the index of the gate to highlight (default: the nearest one ahead); with
+    `speed_m_s` the caption's strip tells speed and height; `size` is (width, height) in pixels.
     """
     where: Vector = (float(position[0]), float(position[1]), float(position[2]))
     attitude = _normalised(quaternion)
@@ -185,8 +185,9 @@ def _draw_captions(
     strip = round(height / 13)
     middle = height - strip / 2
     draw.rectangle((0, height - strip, width, height), fill=(14, 20, 28, 170))
-    numbers = f"{max(height_m, 0.0):.1f} m"
-    if speed_m_s is not None:
-        numbers = f"{speed_m_s:.1f} m/s    {numbers}"
     draw.text((strip / 2, middle), caption, font=font, fill=(255, 255, 255), anchor="lm")
-    draw.text((width - strip / 2, middle), numbers, font=font, fill=(255, 214, 170), anchor="rm")
+    if speed_m_s is not None:
+        numbers = f"{speed_m_s:.1f} m/s    {max(height_m, 0.0):.1f} m"
+        draw.text(
+            (width - strip / 2, middle), numbers, font=font, fill=(255, 214, 170), anchor="rm"
+        )

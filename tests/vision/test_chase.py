@@ -109,6 +109,14 @@ def test_the_caption_is_written(track: Track) -> None:
     assert difference(silent, named, (0, 0, 640, 320)) == 0
 
 
+def test_speed_and_height_are_told_when_there_is_a_speed(track: Track) -> None:
+    numbers = (480, 335, 640, 360)
+    silent = picture(track, (0, 0, 2.5))
+    slow, fast = (picture(track, (0, 0, 2.5), speed_m_s=speed) for speed in (0.0, 8.8))
+    assert difference(silent, slow, numbers) > 100
+    assert difference(slow, fast, numbers) > 100
+
+
 @pytest.mark.parametrize(
     "quaternion", [(0, 0, 0, 0), (0, 1, 0, 0), (2, 0, 0, 0), (math.sqrt(0.5), 0, math.sqrt(0.5), 0)]
 )
