@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train as told by the command line; returns the exit code."""
     _end_on_sigterm()
     die_with_parent()
+    os.nice(5)  # the API and the vehicle's clock go first when cores are scarce
     configure_logging(os.environ.get("LOG_LEVEL", "INFO"), program="training")
     logging.getLogger("jax").setLevel(logging.WARNING)  # it tells of every accelerator it lacks
     parser = argparse.ArgumentParser(prog="python -m racer.learning.worker")

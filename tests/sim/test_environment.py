@@ -138,7 +138,7 @@ def test_the_action_is_a_velocity_along_the_nose_within_the_limits() -> None:
     )
     state = before
     for _ in range(150):
-        state, _ = advance(high, state, action(forward=5.0, left=1.0), spare=before)
+        state, _ = advance(high, state, action(forward=5.0, left=5.0), spare=before)
     v = state.vehicle
     assert float(jnp.hypot(v.vx, v.vy)[0]) == pytest.approx(3.0, rel=0.03)
     assert math.degrees(math.atan2(float(v.vy[0]), float(v.vx[0]))) == pytest.approx(75.0, abs=2.0)
@@ -146,6 +146,22 @@ def test_the_action_is_a_velocity_along_the_nose_within_the_limits() -> None:
     for _ in range(75):
         state, _ = advance(high, state, action(turn=9.0), spare=before)
     assert math.degrees(float(state.vehicle.wz[0])) == pytest.approx(45.0, rel=0.1)
+
+
+def test_a_higher_limit_does_not_make_the_same_action_wilder() -> None:
+    ends = []
+    for limit in (8.0, 15.0):
+        course = task(velocity_limit_m_s=limit, yaw_limit_deg_s=10.0 * limit)
+        after, _ = advance(course, states(course), action(0.5, -0.5, 0.1, 0.3))
+        ends.append(np.asarray(after.vehicle.vx))
+    assert ends[0] == pytest.approx(ends[1], abs=1e-4)
+    free, fast = task(velocity_limit_m_s=15.0), action(forward=1.5)
+    high = free._replace(bounds_max=np.float32([500, 500, 500]))
+    before = placed(states(high), (50.0, 0.0, 100.0))
+    state = before
+    for _ in range(200):
+        state, _ = advance(high, state, fast, spare=before)
+    assert float(state.vehicle.vx[0]) == pytest.approx(12.0, rel=0.03)  # 1.5 × 8 m/s
 
 
 def test_observations_say_what_their_table_says() -> None:
