@@ -16,7 +16,7 @@ from racer.console.layout import action, text
 from schemas import ALTITUDE, VELOCITY, WIND, YAW, NumberField
 
 ALGORITHMS = {"ppo": "PPO", "sac": "SAC"}
-RACE_TYPES = {"time-trial": "Time trial", "head-to-head": "Head to head"}
+RACE_TYPES = {"time-trial": "Time trial"}
 
 
 class FormError(Exception):

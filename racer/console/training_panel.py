@@ -25,7 +25,7 @@ STATUSES = {
     "failed": ("Failed", "bad"),
     "cancelled": ("Cancelled", "bad"),
 }
-_IDLE_HINT = "Choose a drone model, then train it: twenty epochs take a few minutes."
+_IDLE_HINT = "Choose a drone model, then train it: twenty epochs take about a minute."
 _STARTING_HINT = "The simulator is being compiled: the first epoch takes the longest."
 
 

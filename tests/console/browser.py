@@ -161,6 +161,13 @@ class Page:
         """Replace what the field holds."""
         self.field(name).send_keys(Keys.CONTROL + "a" + Keys.NULL, Keys.DELETE, content)
 
+    def choose(self, name: str, option: str) -> None:
+        """Pick an option of the drop-down list of that data name."""
+        self.find(f".q-select:has([data-field='{name}']), .q-select[data-field='{name}']").click()
+        path = f"//*[@role='option'][normalize-space(.)='{option}']"
+        wait_for(option, lambda: self.driver.find_elements(By.XPATH, path), timeout_s=10)
+        self.driver.find_element(By.XPATH, path).click()
+
     def click(self, label: str) -> None:
         """Press the enabled button with this label."""
         path = f"//button[normalize-space(.)='{label}' or contains(., '{label}')]"

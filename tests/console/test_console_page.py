@@ -144,6 +144,16 @@ def test_without_a_vehicle_the_page_says_so_and_a_command_fails_with_words(page:
     assert "drone_controller.py" in message
 
 
+def test_a_training_that_fails_says_why(page: Page) -> None:
+    page.create_pilot()
+    page.choose("algorithm", "SAC")
+    page.create_model("Not trainable yet")
+    page.click("Train")
+    page.wait_text("[data-chip=training]", lambda text: text == "Failed", timeout_s=30)
+    assert "ppo" in page.text(".training .problem").lower()  # what to choose instead
+    assert "Train again" in page.text(".training")
+
+
 def test_keys_do_nothing_while_a_person_types_or_uses_a_shortcut(page: Page) -> None:
     page.type("username", "tl ")
     page.wait_text(".keys-state", lambda text: text == "Keyboard off while you type")
