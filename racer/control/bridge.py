@@ -30,6 +30,7 @@ from racer.settings import Settings
 
 NODE_NAME = "toledo_racer_backend"
 CONTROLLER_NODE = "drone_controller"
+_QUEUE = 100  # messages kept for a thread that is late; the other side's depth is its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Bridge:
         self._commands = self._node.create_publisher(
             String,
             "/control_commands",
-            10,
+            _QUEUE,
             event_callbacks=PublisherEventCallbacks(
                 matched=lambda status: self._hand(self._on_matched, status.current_count)
             ),
@@ -81,7 +82,7 @@ class Bridge:
         self._thread.start()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        self._node.create_subscription(kind, topic, lambda m: self._hand(callback, m), 10)
+        self._node.create_subscription(kind, topic, lambda m: self._hand(callback, m), _QUEUE)
 
     def _hand(self, callback: Callable[[Any], None], value: Any) -> None:
         self._loop.call_soon_threadsafe(callback, value)

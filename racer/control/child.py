@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 MIN_DELAY_S, MAX_DELAY_S = 0.2, 5.0
 STABLE_S = 1.0  # a restarted child that lives this long is back
 HEALTHY_S = 10.0  # one that lived this long starts over with the shortest delay
+SETTLING_S = 30.0  # a vehicle with an empty compile cache, on two cores that train
 STOP_GRACE_S = 1.0
 
 
@@ -53,8 +54,9 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._spawning = asyncio.Lock()
         self._stopping = False
-        self._started_at = -HEALTHY_S
+        self._started_at = 0.0
         self._restarts = 0
+        self._deaths_in_a_row = 0
         self._outage = False
         self._log = ChildLog(program.name)
 
@@ -63,9 +65,12 @@ class Child:
         self._task = asyncio.create_task(self._keep_alive(), name=f"child {self.name}")
 
     @property
-    def settling(self) -> bool:
-        """Whether it is down, or was started so recently that it may not answer yet."""
-        return self._process is None or time.monotonic() - self._started_at < HEALTHY_S
+    def patience_s(self) -> float:
+        """How long it may still take to answer; none for one that dies again and again."""
+        if self._deaths_in_a_row > 2:
+            return 0.0
+        age = time.monotonic() - self._started_at if self._process is not None else 0.0
+        return max(0.0, SETTLING_S - age)
 
     def status(self) -> dict[str, Any]:
         """For `/readyz`: is it up, as which process, how often was it started again."""
@@ -90,11 +95,12 @@ class Child:
         await asyncio.wait({self._task})
 
     async def _keep_alive(self) -> None:
-        delay = MIN_DELAY_S
         while True:
             ending = await self._run_once()
             if self._stopping:
                 return
+            if time.monotonic() - self._started_at > HEALTHY_S:
+                self._deaths_in_a_row = 0
             if not self._outage:
                 self._outage = True
                 log.error(
@@ -103,10 +109,8 @@ class Child:
                     last_words=self._log.last_words,
                 )
             self._on_death()
-            if time.monotonic() - self._started_at > HEALTHY_S:
-                delay = MIN_DELAY_S
-            await asyncio.sleep(delay)
-            delay = min(2.0 * delay, MAX_DELAY_S)
+            await asyncio.sleep(min(MIN_DELAY_S * 2.0**self._deaths_in_a_row, MAX_DELAY_S))
+            self._deaths_in_a_row += 1
             self._restarts += 1
 
     async def _run_once(self) -> str:
@@ -124,6 +128,8 @@ class Child:
         finally:
             settled.cancel()
             self._process = None
+            if process.returncode is None:  # cancelled without `stop`: the loop is being torn down
+                _signal(process, signal.SIGKILL)
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     async def _spawn(self) -> asyncio.subprocess.Process:
@@ -150,9 +156,14 @@ class Child:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End the process and whatever it started in its session."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        _signal(process, number)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 await process.wait()
                 return
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """To the whole session, not reaped yet: the number still means what it meant."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

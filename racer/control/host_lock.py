@@ -1,15 +1,14 @@
 """Which stack on this host runs vehicle number i: asked and answered without a file.
 
 A Linux abstract socket name belongs to one process, vanishes with it even after `kill -9`, lives in
-the same network namespace as the UDP ports it stands for, and tells a second process the pid of the
-first. Free UDP ports alone would let two stacks that start at the same moment each win one half.
+the same network namespace as the UDP ports it stands for, and shows whose it is. Free UDP ports
+alone would let two stacks that start at the same moment each win one half.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
 
 import psutil
 
@@ -42,7 +41,6 @@ class HostLock:
                 f"Vehicle {self._instance} is already run by {self._holder()}. {_ADVICE} "
                 "Another VEHICLE_INSTANCE and ROS_DOMAIN_ID give this one its own vehicle."
             ) from error
-        candidate.listen(1)
         self._socket = candidate
 
     def release(self) -> None:
@@ -52,15 +50,15 @@ class HostLock:
             self._socket = None
 
     def _holder(self) -> str:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.setblocking(False)
-            try:
-                client.connect(self._address)
-                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                pid, _, _ = struct.unpack("3i", credentials)
-                return f"process {pid} ({' '.join(psutil.Process(pid).cmdline())})"
-            except (OSError, psutil.Error):
-                return "another process"
+        shown = "@" + self._address[1:]
+        try:
+            for connection in psutil.net_connections(kind="unix"):
+                if connection.laddr == shown and connection.pid is not None:
+                    command = " ".join(psutil.Process(connection.pid).cmdline())
+                    return f"process {connection.pid} ({command})"
+        except psutil.Error:  # it ended meanwhile, or may not be looked at
+            return "another process"
+        return "a process of another user"
 
 
 def check_ports(*ports: int) -> None:

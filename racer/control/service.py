@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +34,8 @@ log = structlog.get_logger(__name__)
 TIMEOUTS_S = {Command.TAKEOFF: 30.0, Command.LAND: 60.0}
 TIMEOUT_S = 5.0  # of every other command
 DISCOVERY_S = 2.0  # a controller that runs is discovered by ROS 2 within this
-SETTLING_S = 15.0  # our own children, just started or restarted, may take this long
+PACE_S = 0.004  # between publications: a burst above the topic's depth of 10 would lose commands
+RESEND_S = 1.0  # a command sent so shortly before a death was not heard
 
 
 def parse_command(text: str) -> Command:
@@ -46,6 +48,10 @@ def parse_command(text: str) -> Command:
     except ValueError:
         shown = text.strip()[:40]
         raise InvalidInputError(f"Unknown command {shown!r}. Commands: {COMMAND_NAMES}.") from None
+
+
+class _LostError(Exception):
+    """A process that our supervisor runs died with the command."""
 
 
 class ControlService:
@@ -62,7 +68,8 @@ class ControlService:
         self._settings = settings
         self._programs = (vehicle, controller)
         self._pulse = Pulse()
-        self._pending: dict[str, asyncio.Future[CommandResult]] = {}
+        self._pending: dict[str, tuple[float, asyncio.Future[CommandResult]]] = {}
+        self._next_publication = 0.0
         self._bridge: Bridge
         self._supervisor: Supervisor
         self._exit = AsyncExitStack()
@@ -97,7 +104,7 @@ class ControlService:
                 controller_in_graph=self._bridge.controller_in_graph,
                 vehicle_connected=lambda: self.telemetry.connected,
                 on_controller_death=self._on_controller_death,
-                on_vehicle_death=self.telemetry.forget_vehicle,
+                on_vehicle_death=self._on_vehicle_death,
             ),
             vehicle=vehicle,
             controller=controller,
@@ -115,7 +122,7 @@ class ControlService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._fail_pending("The service is stopping.")
+        self._fail_pending(UnavailableError("The service is stopping."))
         await self._exit.__aexit__(kind, error, traceback)
 
     async def send_command(self, text: str) -> CommandResult:
@@ -125,13 +132,31 @@ class ControlService:
         answers. Commands overlap: `stop` does not wait for `takeoff`.
         """
         command = parse_command(text)
-        if not self._flyable():
-            await self._wait_flyable()
+        sent_at = 0.0
+        for last_attempt in (False, True):
+            if not self._flyable():
+                await self._wait_flyable()
+            sent_at = asyncio.get_running_loop().time()
+            try:
+                return await self._ask(command)
+            except _LostError:
+                young = asyncio.get_running_loop().time() - sent_at < RESEND_S
+                if last_attempt or not young:
+                    break
+        raise UnavailableError(
+            "The controller died before it answered and is being restarted. Check where the "
+            "vehicle is, then send the command again."
+        )
+
+    async def _ask(self, command: Command) -> CommandResult:
+        """Publish and wait for the answer. Raises _LostError if it will not come."""
         limit_s = TIMEOUTS_S.get(command, TIMEOUT_S)
         command_id = uuid4().hex
-        result: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
-        self._pending[command_id] = result
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[CommandResult] = loop.create_future()
+        self._pending[command_id] = loop.time(), result
         try:
+            await self._turn()
             self._bridge.publish(command, command_id)
             async with asyncio.timeout(limit_s):
                 return await result
@@ -142,6 +167,18 @@ class ControlService:
             ) from None
         finally:
             del self._pending[command_id]
+
+    async def _turn(self) -> None:
+        """Wait for this command's place in the sequence; alone it has none before it.
+
+        First come, first served, also for `stop`: overtaking a `move_forward` that the same pilot
+        sent before it would leave the vehicle moving.
+        """
+        now = asyncio.get_running_loop().time()
+        wait_s = max(0.0, self._next_publication - now)
+        self._next_publication = now + wait_s + PACE_S
+        if wait_s > 0.0:
+            await asyncio.sleep(wait_s)
 
     async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Lend the vehicle to this model and wait until it is live."""
@@ -177,7 +214,7 @@ class ControlService:
 
         A controller without its vehicle is let through: it says itself why it cannot fly.
         """
-        limit_s = SETTLING_S if self._supervisor.settling else DISCOVERY_S
+        limit_s = max(DISCOVERY_S, self._supervisor.patience_s)
         if not await self._pulse.wait_until(self._flyable, limit_s) and (
             not self._bridge.controller_ready
         ):
@@ -210,15 +247,19 @@ class ControlService:
 
     def _on_controller_death(self) -> None:
         self._bridge.controller_died()
-        self._fail_pending(
-            "The controller died before it answered and is being restarted. Check where the "
-            "vehicle is, then send the command again."
-        )
+        self._fail_pending(_LostError())
 
-    def _fail_pending(self, reason: str) -> None:
-        for result in self._pending.values():
-            if not result.done():
-                result.set_exception(UnavailableError(reason))
+    def _on_vehicle_death(self) -> None:
+        """What was sent a moment ago is sent to the next vehicle; the controller answers the rest:
+        a takeoff in its fifth second has failed, and it says so."""
+        self.telemetry.forget_vehicle()
+        self._fail_pending(_LostError(), younger_than_s=RESEND_S)
+
+    def _fail_pending(self, error: Exception, *, younger_than_s: float = math.inf) -> None:
+        now = asyncio.get_running_loop().time()
+        for sent_at, result in self._pending.values():
+            if not result.done() and now - sent_at < younger_than_s:
+                result.set_exception(error)
 
     def _on_result(self, text: str) -> None:
         """Match a result to our command. Those of other publishers' commands are not for us."""
@@ -228,12 +269,12 @@ class ControlService:
                 command=str(fields["command"]),
                 ok=fields["ok"] is True,
                 message=str(fields["message"]),
-                id=fields["id"],
+                id=None if fields["id"] is None else str(fields["id"]),
             )
         except (ValueError, TypeError, KeyError, RecursionError):
             self._complain("a command result", text)
             return
-        pending = self._pending.get(result.id) if isinstance(result.id, str) else None
+        _, pending = self._pending.get(result.id or "", (0.0, None))
         if pending is not None and not pending.done():
             pending.set_result(result)
 

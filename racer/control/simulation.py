@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 from models import UserDroneModel
 from racer.control.events import Events
 
-CONNECT_S = 20.0  # an empty compile cache and two busy cores; a warm one takes about three
+CONNECT_S = 30.0  # an empty compile cache and two busy cores; a warm one takes about three
 
 
 class SimulationAnswer(TypedDict):

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import structlog
 
 from racer.control.bridge import ros_environment
-from racer.control.child import Child, Program
+from racer.control.child import SETTLING_S, Child, Program
 from racer.control.host_lock import HostLock, check_ports
 from racer.errors import ConfigurationError
 from racer.settings import REPOSITORY, Settings
@@ -131,9 +131,11 @@ class Supervisor:
         return self._vehicle in self._running
 
     @property
-    def settling(self) -> bool:
-        """Whether parts that we run, or may run in a moment, cannot be expected to answer yet."""
-        return self.mode == "looking" or any(child.settling for child in self._running)
+    def patience_s(self) -> float:
+        """How long the parts that we run, or may run in a moment, may still take to answer."""
+        if self.mode == "looking":
+            return SETTLING_S
+        return max((child.patience_s for child in self._running), default=0.0)
 
     def status(self) -> dict[str, Any]:
         """For `/readyz`: what is run here and why."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MIN_HZ, MAX_HZ = 0.1, 50.0
 STATE_SILENCE_S = 2.0  # the controller says its state five times a second
+ODOMETRY_SILENCE_S = 1.0  # and the vehicle's position thirty times
 _REFRESH_S = 1.0  # with nothing new, viewers still see the age grow
 
 UNKNOWN_STATE: dict[str, Any] = {
@@ -136,7 +137,7 @@ class TelemetryHub:
         """Whether a vehicle is telling its position now."""
         now = self._clock()
         return bool(
-            now - self._odometry_at < STATE_SILENCE_S
+            now - self._odometry_at < ODOMETRY_SILENCE_S
             and now - self._state_at < STATE_SILENCE_S
             and self._state["connected"]
         )
