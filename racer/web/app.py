@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from auth import load_secret_key
@@ -27,7 +28,7 @@ def assemble(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
 ) -> FastAPI:
     """An app with `routers` behind the common middleware; `lifespan` makes its resources."""
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs and /redoc from our own host: a laptop may have no internet
         title="Toledo Racer",
         summary="Train, race and fly autonomous drones.",
         version="0.1.0",

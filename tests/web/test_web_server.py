@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -178,6 +179,11 @@ def test_the_product_starts_says_where_and_stops(tmp_path: Path) -> None:
         assert ready["parts"]["vehicle"] is False
         for path in ("/docs", "/redoc", "/openapi.json", "/"):
             assert httpx.get(url + path).status_code == 200
+        for page in ("/docs", "/redoc"):
+            assets = re.findall(r'(?:src|href)="([^"]+)"', httpx.get(url + page).text)
+            assert assets
+            for asset in assets:  # from our own host: a laptop may have no internet
+                assert httpx.get(url + asset).status_code == 200
         _, errors = stop(process, signal.SIGINT)
     assert process.returncode == 0
     assert "Traceback" not in errors
