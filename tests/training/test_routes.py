@@ -241,6 +241,7 @@ def test_thirty_clients_see_every_epoch_in_order(sqlite_settings: Settings) -> N
                 directory = sqlite_settings.data_dir / "runs"
                 await until(lambda: len(rig.server.server_state.connections) > 30)
                 (directory / "go").touch()
+                await received(first)
                 for messages in await asyncio.gather(*followers):
                     assert [m.get("epoch") for m in messages] == [*range(1, 21), None]
 
