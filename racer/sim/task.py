@@ -84,19 +84,21 @@ def make_task(
 ) -> Task:
     """Turn a course and a user's limits into arrays.
 
-    The time limit is generous and finite: the centre line at a third of the speed limit (never
-    counted above 3 m/s of average), plus ten seconds. Raises InvalidInputError when the course
-    is too long for that.
+    The time limit is generous and finite: the centre line at half the speed limit (never counted
+    above 3 m/s of average), plus ten seconds, but no more than MAX_FLIGHT_STEPS. Raises
+    InvalidInputError when even 80 % of the speed limit would not be enough for the course.
     """
     line = track.centre_line()
     steps = np.diff(line, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
-    seconds = track.laps * lengths.sum() / min(velocity_limit_m_s / 3.0, 3.0) + 10.0
-    if seconds * settings.control_hz > MAX_FLIGHT_STEPS:
+    length = track.laps * float(lengths.sum())
+    longest = MAX_FLIGHT_STEPS / settings.control_hz
+    if length / (0.8 * velocity_limit_m_s) > longest:
         raise InvalidInputError(
-            f"The course '{track.name}' of {track.laps * lengths.sum():.0f} m takes too long at "
+            f"The course '{track.name}' of {length:.0f} m takes too long at "
             f"{velocity_limit_m_s:g} m/s: choose a higher velocity limit or fewer laps."
         )
+    seconds = min(length / min(0.5 * velocity_limit_m_s, 3.0) + 10.0, longest)
     tangents = steps[:, :2] / np.maximum(np.linalg.norm(steps[:, :2], axis=1), 1e-6)[:, None]
     per_gate = len(steps) // len(track.gates)
     height = float(np.mean([gate.position[2] for gate in track.gates]))
@@ -120,7 +122,7 @@ def make_task(
             vehicle_speed_m_s=velocity_limit_m_s,
             dt=settings.dt,
         ),
-        time_limit=np.int32(math.ceil(seconds * settings.control_hz)),
+        time_limit=np.int32(seconds * settings.control_hz),
         rewards=rewards or default_rewards(velocity_limit_m_s),
     )
 

@@ -83,6 +83,23 @@ def test_a_wrong_configuration_is_refused_in_words(
         Training(TrainingConfig.from_mapping(TINY | wrong), output=tmp_path)
 
 
+@pytest.mark.parametrize("velocity", [0.5, 20.0])
+@pytest.mark.parametrize("altitude", [1.5, 100.0])
+def test_the_ends_of_every_range_can_be_trained(
+    tmp_path: Path, cache: str, velocity: float, altitude: float
+) -> None:
+    reports = train(
+        tmp_path,
+        compile_cache=cache,
+        epochs=1,
+        velocity_limit_m_s=velocity,
+        altitude_m=altitude,
+        yaw_limit_deg_s=5.0,
+        wind_speed_m_s=15.0,
+    )
+    assert np.isfinite(reports[-1]["loss"])
+
+
 def test_hyperparameters_may_stand_beside() -> None:
     config = TrainingConfig.from_mapping({"num_envs": 128})
     assert config.ppo.num_envs == 128
