@@ -53,7 +53,7 @@ class HostLock:
         shown = "@" + self._address[1:]
         try:
             for connection in psutil.net_connections(kind="unix"):
-                if connection.laddr == shown and connection.pid is not None:
+                if str(connection.laddr) == shown and connection.pid is not None:
                     command = " ".join(psutil.Process(connection.pid).cmdline())
                     return f"process {connection.pid} ({command})"
         except psutil.Error:  # it ended meanwhile, or may not be looked at

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MIN_HZ, MAX_HZ = 0.1, 50.0
 STATE_SILENCE_S = 2.0  # the controller says its state five times a second
 ODOMETRY_SILENCE_S = 1.0  # and the vehicle's position thirty times
+UNNOTICED_S = 3.0  # a controller notices within this that its vehicle was another one
 _REFRESH_S = 1.0  # with nothing new, viewers still see the age grow
 
 UNKNOWN_STATE: dict[str, Any] = {
@@ -107,10 +108,13 @@ class TelemetryHub:
         self._state_at = -math.inf
         self._battery: dict[str, Any] | None = None
         self._version = 0
+        self._unconfirmed = False
+        self._resumed_at = math.inf
 
     def update_odometry(self, message: Odometry) -> None:
         """Take a new pose and twist."""
         self._odometry, self._odometry_at = odometry_fields(message), self._clock()
+        self._resumed_at = min(self._resumed_at, self._odometry_at)
         self._changed()
 
     def update_battery(self, message: BatteryState) -> None:
@@ -121,11 +125,18 @@ class TelemetryHub:
     def update_state(self, fields: dict[str, Any]) -> None:
         """Take a new state, as `state_fields` gives it."""
         self._state, self._state_at = fields, self._clock()
+        self._unconfirmed = self._unconfirmed and fields["connected"]
         self._changed()
 
     def forget_vehicle(self) -> None:
-        """The vehicle is known to have ended: nothing said so far speaks for the next one."""
+        """The vehicle is known to have ended: nothing said so far speaks for the next one.
+
+        Its successor's first position can pass through a controller that has not noticed the
+        change, says `connected` still, and drops what it is told when it does notice. So the
+        controller must have said that it lost the vehicle, or have had time enough to.
+        """
         self._state_at = self._odometry_at = -math.inf
+        self._unconfirmed, self._resumed_at = True, math.inf
         self._changed()
 
     def _changed(self) -> None:
@@ -136,6 +147,8 @@ class TelemetryHub:
     def connected(self) -> bool:
         """Whether a vehicle is telling its position now."""
         now = self._clock()
+        if self._unconfirmed and now - self._resumed_at < UNNOTICED_S:
+            return False
         return bool(
             now - self._odometry_at < ODOMETRY_SILENCE_S
             and now - self._state_at < STATE_SILENCE_S

@@ -147,6 +147,32 @@ def test_the_hub_has_nothing_before_the_first_position_and_ages_it_afterwards() 
     asyncio.run(story())
 
 
+def test_after_a_vehicles_death_the_controller_must_have_noticed_it() -> None:
+    async def story() -> None:
+        clock = Clock()
+        hub = TelemetryHub(Pulse(), clock)
+
+        def hear(*, connected: bool = True) -> bool:
+            hub.update_odometry(odometry())
+            hub.update_state(FLYING | {"connected": connected})
+            return hub.connected
+
+        assert hear()
+        hub.forget_vehicle()
+        assert not hear(), "the next vehicle's first position, the last one's state"
+        assert not hear(connected=False)
+        assert hear(), "lost and found again"
+
+        hub.forget_vehicle()
+        for _ in range(30):
+            assert not hear()
+            clock.now += 0.1
+        clock.now += 0.1
+        assert hear(), "a controller that says nothing for so long lost nothing"
+
+    asyncio.run(story())
+
+
 def test_a_slow_viewer_gets_the_newest_value_and_never_a_backlog() -> None:
     async def story() -> None:
         hub = TelemetryHub(Pulse())
