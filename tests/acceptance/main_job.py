@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 import httpx
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 # As the existing web client sends it: every field a string, "" where nothing was typed,
 # a key of its own beside them.
@@ -51,7 +51,7 @@ class Client:
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()
 
-    def socket(self, path: str) -> Any:
+    def socket(self, path: str) -> connect:
         return connect(self.url.replace("http", "ws", 1) + path, open_timeout=30)
 
 
@@ -113,13 +113,9 @@ def _follow_training(client: Client, drone_id: str) -> Iterator[dict[str, Any]]:
 class Pilot:
     """Sends the seed's text commands and watches telemetry on a second socket."""
 
-    def __init__(self, client: Client) -> None:
-        self._control = client.socket("/ws/control")
-        self._telemetry = client.socket("/ws/telemetry?hz=20")
-
-    def close(self) -> None:
-        self._control.close()
-        self._telemetry.close()
+    def __init__(self, control: ClientConnection, telemetry: ClientConnection) -> None:
+        self._control = control
+        self._telemetry = telemetry
 
     def command(self, text: str, *, timeout_s: float = 60) -> str:
         """Send `text`, expect `command_sent` at once and then a good `command_result`."""
@@ -183,13 +179,14 @@ def fly(client: Client, username: str, drone_id: str) -> dict[str, float]:
     simulation = f"/users/{username}/drone-models/{drone_id}"
     assert client.json("POST", f"{simulation}/start-simulation")["status"] == "success"
     assert client.json("POST", f"{simulation}/start-simulation")["status"] == "already_running"
-    pilot = Pilot(client)
-    try:
+    with (
+        client.socket("/ws/control") as control,
+        client.socket("/ws/telemetry?hz=20") as telemetry,
+    ):
+        pilot = Pilot(control, telemetry)
         pilot.wait_until(lambda t: t["connected"] and not t["armed"], "a connected vehicle", 60)
         assert "takeoff" in pilot.refused("loop the loop")
         measured = _fly(pilot)
-    finally:
-        pilot.close()
     assert client.json("POST", f"{simulation}/stop-simulation")["status"] == "success"
     return measured
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from tests.postgres import running_postgres
 
 from tests.acceptance.main_job import main_job
+from tests.postgres import running_postgres
 from tests.support import REPOSITORY, claim_slot, wait_for
 
 pytestmark = pytest.mark.slow
