@@ -9,7 +9,7 @@ run: install  ## install, migrate, start the whole stack on http://127.0.0.1:500
 	@exec $(BIN)/python main.py
 
 test: check  ## every check and every test; `make test ARGS="tests/sim"` for some
-	$(BIN)/python -m pytest $(ARGS)
+	./tests/run $(ARGS)
 
 check: install-dev  ## ruff, strict mypy, import-linter
 	$(BIN)/ruff check .

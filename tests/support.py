@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, AnyStr, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _INSTANCES = range(20, 40)  # 14540+i and 14580+i of these never meet each other, nor instance 0
@@ -36,7 +37,7 @@ def claim_slot(data_dir: Path) -> Iterator[dict[str, str]]:
     for instance in _INSTANCES:
         with ExitStack() as stack:
             lock = stack.enter_context((locks / str(instance)).open("w"))
-            if not _locked(lock):
+            if not _locked(lock) or not _ports_free(instance):
                 continue
             yield os.environ | {
                 "VEHICLE_INSTANCE": str(instance),
@@ -59,6 +60,27 @@ def _locked(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _ports_free(instance: int) -> bool:
+    """Whether nobody, also no leftover of a killed test run, holds this instance's UDP ports."""
+    for port in (14540 + instance, 14580 + instance, 18570 + instance):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("0.0.0.0", port))  # noqa: S104 - as the vehicle and MAVSDK do
+            except OSError:
+                return False
+    return True
+
+
+@contextmanager
+def ending(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """The process, killed at the end of the block whatever happens in it."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(

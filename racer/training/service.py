@@ -59,7 +59,7 @@ class TrainingService:
         self._store = Store(session_factory)
         self._worker = tuple(worker)
         self._runs_dir = settings.data_dir.resolve() / "runs"
-        self._compile_cache = settings.data_dir.resolve() / "compile-cache"
+        self._compile_cache = settings.data_dir.resolve() / "jax_cache"
         self._slots = asyncio.Semaphore(settings.max_trainings)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._bells: dict[str, asyncio.Event] = {}

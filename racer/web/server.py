@@ -65,10 +65,11 @@ def serve(app: FastAPI, settings: Settings) -> int:
 def listen(host: str, port: int) -> socket.socket:
     """The listening socket; ConfigurationError says who could not have what, and what to set."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigurationError(f"HOST={host} is no address of this machine.") from error
     try:

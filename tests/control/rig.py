@@ -21,6 +21,7 @@ from racer.accounts.routes import router as accounts
 from racer.control.child import Program
 from racer.control.routes import router as control
 from racer.control.service import ControlService
+from racer.process import PARENT_VARIABLE
 from racer.settings import Settings
 from racer.web.app import assemble, spine
 from racer.web.server import listen
@@ -161,9 +162,12 @@ def script(name: str, source: str) -> Program:
 
 
 def children() -> list[psutil.Process]:
-    """Living processes that this one started, and theirs."""
-    return [
-        process
-        for process in psutil.Process(os.getpid()).children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-    ]
+    """Living processes that our supervisor started, and theirs; not a test database's server."""
+    return [process for process in psutil.Process().children(recursive=True) if _is_ours(process)]
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get(PARENT_VARIABLE) == str(os.getpid())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False

@@ -74,7 +74,7 @@ def test_the_worker_gets_the_models_settings_and_low_priority(sqlite_bench: Benc
         "velocity_limit_m_s": 15.0,
         "yaw_limit_deg_s": 90.0,
         "wind_speed_m_s": 0.0,
-        "compile_cache": str(sqlite_bench.data_dir / "compile-cache"),
+        "compile_cache": str(sqlite_bench.data_dir / "jax_cache"),
     }
     assert int((directory / "niceness").read_text()) == min(os.nice(0) + 10, 19)
 
