@@ -19,6 +19,7 @@ check: install-dev  ## ruff, strict mypy, import-linter
 
 bench: install-dev  ## the measurements behind benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.training
 
 format: install-dev
 	$(BIN)/ruff check --fix .
