@@ -1,7 +1,8 @@
 """The ROS 2 node beside the autopilot: /control_commands -> MAVSDK -> PX4.
 
 `python drone_controller.py` runs until Ctrl-C. It finds the vehicle by itself, whenever one comes,
-and flies PX4 SITL, a real PX4 or the embedded vehicle alike. See docs/controller.md.
+and flies PX4 SITL, a real PX4 or the embedded vehicle alike. Started beside a web service that runs
+a controller of its own (STACK=auto), it takes that one's place. See docs/controller.md.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import os
 import sys
 
 from racer.errors import ConfigurationError
-from racer.process import configure_logging, die_with_parent
-from racer.settings import get_settings
+from racer.flight.handover import take_over
+from racer.flight.ports import port_conflict
+from racer.process import configure_logging, die_with_parent, is_supervised
+from racer.settings import Settings, get_settings
 
 
 def main() -> int:
@@ -23,13 +26,20 @@ def main() -> int:
         configure_logging(settings.log_level, program="drone_controller")
         os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
-        from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the two above
-
-        asyncio.run(serve(settings.effective_autopilot_url))
+        asyncio.run(_serve(settings))
     except ConfigurationError as error:
         print(f"drone_controller: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+async def _serve(settings: Settings) -> None:
+    from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the environment
+
+    url = settings.effective_autopilot_url
+    if not is_supervised() and port_conflict(url):
+        await take_over(settings.vehicle_instance)
+    await serve(url)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ def die_with_parent() -> None:
         sys.exit("The process that started this one is gone.")
 
 
+def is_supervised() -> bool:
+    """Whether our parent started us as its child process and keeps us running."""
+    return PARENT_VARIABLE in os.environ
+
+
 def configure_logging(level: str, *, program: str) -> None:
     """Structured lines on stderr: readable on a terminal, JSON when piped to a collector."""
     renderer: structlog.typing.Processor = (

@@ -9,6 +9,9 @@
     restarts it. If it says for five seconds that it has no vehicle and nobody holds the vehicle's
     ports, the embedded vehicle (alone) is started for it.
 
+A controller that is started by hand later takes the place of ours (`racer.flight.handover`), so
+that the documented terminals may be opened in any order; with `embedded` it is refused.
+
 rclpy offers no event for "a node appeared": those looks are a slow poll.
 """
 
@@ -25,6 +28,7 @@ from racer.control.bridge import ros_environment
 from racer.control.child import SETTLING_S, Child, Program
 from racer.control.host_lock import HostLock, check_ports
 from racer.errors import ConfigurationError
+from racer.flight.handover import offer
 from racer.settings import REPOSITORY, Settings
 
 log = structlog.get_logger(__name__)
@@ -107,6 +111,7 @@ class Supervisor:
         self._lock = HostLock(settings.vehicle_instance)
         self._running: list[Child] = []
         self._task: asyncio.Task[None] | None = None
+        self._handover: asyncio.Server | None = None
         self.mode: Mode = "external" if settings.stack == "external" else "looking"
         self.message = "STACK=external: start the vehicle and drone_controller.py yourself."
 
@@ -122,6 +127,8 @@ class Supervisor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self._handover is not None:
+            self._handover.close()
         await asyncio.gather(*(child.stop() for child in self._running))
         self._lock.release()
 
@@ -194,10 +201,22 @@ class Supervisor:
                     self.mode, self.message = "waiting", error.message
                     log.warning("Cannot start vehicle and controller", reason=error.message)
             else:
+                self._handover = await offer(self._settings.vehicle_instance, self._step_aside)
                 return
             if await self._controller_appears(RETRY_S):
                 await self._use_external()
                 return
+
+    async def _step_aside(self) -> None:
+        """Somebody started a controller by hand: ours leaves, and the vehicle holds meanwhile."""
+        if self._controller not in self._running:
+            return
+        self._running.remove(self._controller)
+        await self._controller.stop()
+        self._around.on_controller_death()
+        self.mode = "external"
+        self.message = "A controller that was started by hand took the place of ours."
+        log.info(self.message)
 
     async def _controller_appears(self, within_s: float) -> bool:
         for _ in range(round(within_s / _POLL_S)):

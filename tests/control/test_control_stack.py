@@ -18,7 +18,7 @@ import psutil
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support import REPOSITORY, claim_slot, wait_for
+from tests.support import REPOSITORY, claim_slot, ending, wait_for
 
 
 @contextmanager
@@ -104,6 +104,27 @@ def test_killed_parts_come_back_and_the_next_command_works(
         assert time.monotonic() - start < 3.0
         assert gone(children)
         assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_controller_started_by_hand_takes_over_from_ours(
+    tmp_path: Path, compile_cache: Path
+) -> None:
+    with service(tmp_path, compile_cache, STACK="auto") as (process, address, log):
+        wait_for("the service", lambda: parts(address).get("ros"), timeout_s=30)
+        wait_for("the vehicle", lambda: parts(address)["vehicle"], timeout_s=60)
+        slot = psutil.Process(process.pid).environ()
+        command = [sys.executable, "drone_controller.py"]
+        with ending(subprocess.Popen(command, cwd=REPOSITORY, env=slot)) as controller:
+            mode = "external"
+            wait_for(mode, lambda: parts(address)["stack"]["mode"] == mode, timeout_s=10)
+            assert parts(address)["stack"]["children"].keys() == {"vehicle"}
+            wait_for("its vehicle", lambda: parts(address)["vehicle"], timeout_s=20)
+            with connect(f"ws://{address}/ws/control") as pilot:
+                result = fly(pilot, "takeoff")
+                assert result["ok"], result
+            assert controller.poll() is None
+        assert "died" not in log.read_text()
 
 
 @pytest.mark.slow
