@@ -124,14 +124,14 @@ def _is_done(socket: object) -> bool:
         return False
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; exit code 1 if a limit was missed."""
     with tempfile.TemporaryDirectory() as data, claim_slot(Path(data)) as environment:
         with service(environment) as first:
             pass
         with service(environment) as second:
             latencies = latencies_idle_and_training(environment)
-    result = {
+    result: dict[str, dict[str, float]] = {
         "first_start": first,
         "second_start": second,
         "latency": latencies,
@@ -142,7 +142,8 @@ def main() -> None:
         },
     }
     print(json.dumps(result, indent=2))
+    return int(max(result["ratios_to_limit"].values()) > 1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -85,6 +85,20 @@ def create_drone_model(client: Client, username: str) -> str:
     return drone_id
 
 
+def train_as_the_web_client_does(client: Client, username: str) -> None:
+    """The client's own example, wind and all, for two epochs: real numbers, nothing refused."""
+    details = DRONE_DETAILS | {
+        "velocityLimit": "15",
+        "yawLimit": "45",
+        "enableWind": "true",
+        "windSpeed": "5",
+    }
+    model = {"title": "Windy", "description": "", "training_epochs": 2, "drone_details": details}
+    created = client.json("POST", f"/users/{username}/drone-models/", json=model)
+    epochs = list(_follow_training(client, created["drone_id"]))
+    assert [entry["epoch"] for entry in epochs] == [1, 2]
+
+
 def train(client: Client, username: str, drone_id: str) -> list[dict[str, Any]]:
     """Follow the training to its end; a second, late client sees the same epochs."""
     epochs = list(_follow_training(client, drone_id))
@@ -140,6 +154,11 @@ class Pilot:
                 return dict(message)
             assert message["type"] != "error", message
 
+    def simulation_statuses(self, count: int) -> list[str]:
+        """The next `count` statuses of the simulation that are told to every socket."""
+        messages = (self._next_of_type("simulation_status", timeout_s=60) for _ in range(count))
+        return [str(message["status"]) for message in messages]
+
     def telemetry(self, duration_s: float) -> list[Telemetry]:
         """Fresh samples of the next `duration_s` seconds."""
         self.wait_until(lambda sample: time.time() - sample["stamp"] < 0.5, "fresh telemetry", 5)
@@ -177,18 +196,35 @@ def along_nose(sample: Telemetry) -> float:
 def fly(client: Client, username: str, drone_id: str) -> dict[str, float]:
     """Take off, turn left, fly forward, stop, land; returns what was measured."""
     simulation = f"/users/{username}/drone-models/{drone_id}"
-    assert client.json("POST", f"{simulation}/start-simulation")["status"] == "success"
-    assert client.json("POST", f"{simulation}/start-simulation")["status"] == "already_running"
     with (
         client.socket("/ws/control") as control,
         client.socket("/ws/telemetry?hz=20") as telemetry,
     ):
         pilot = Pilot(control, telemetry)
+        assert client.json("POST", f"{simulation}/start-simulation")["status"] == "success"
+        assert pilot.simulation_statuses(2) == ["initializing", "training"]
+        again = client.json("POST", f"{simulation}/start-simulation")
+        assert again["status"] == "already_running"
+        look(client, username, drone_id)
         pilot.wait_until(lambda t: t["connected"] and not t["armed"], "a connected vehicle", 60)
         assert "takeoff" in pilot.refused("loop the loop")
         measured = _fly(pilot)
-    assert client.json("POST", f"{simulation}/stop-simulation")["status"] == "success"
+        assert client.json("POST", f"{simulation}/stop-simulation")["status"] == "success"
+        assert pilot.simulation_statuses(1) == ["idle"]
     return measured
+
+
+def look(client: Client, username: str, drone_id: str) -> None:
+    """The MJPEG stream sends one whole JPEG after the other."""
+    url = f"{client.url}/gazebo-stream/{drone_id}"
+    with httpx.stream("GET", url, params={"username": username}, timeout=30) as stream:
+        assert stream.headers["content-type"].startswith("multipart/x-mixed-replace")
+        received = b""
+        for chunk in stream.iter_raw():
+            received += chunk
+            if received.count(b"\xff\xd9") >= 3:
+                break
+    assert received.count(b"\xff\xd8") >= 3
 
 
 def _fly(pilot: Pilot) -> dict[str, float]:
@@ -229,6 +265,7 @@ def main_job(url: str) -> dict[str, Any]:
     started = time.monotonic()
     epochs = train(client, username, drone_id)
     training_s = time.monotonic() - started
+    train_as_the_web_client_does(client, username)
     flight = fly(client, username, drone_id)
     return {"training_s": training_s, "accuracy": epochs[-1]["accuracy"]} | flight
 
