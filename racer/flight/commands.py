@@ -7,9 +7,11 @@ JSON envelope `{"id": "…", "command": "takeoff"}`, whose id lets a sender matc
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import radians
+from types import MappingProxyType
 
 MAX_TEXT = 4096  # characters of one message; an envelope has about 80
 _ECHO = 80  # characters of a text nobody understands that are sent back
@@ -28,6 +30,20 @@ class Command(StrEnum):
 
 
 COMMAND_NAMES = ", ".join(Command)
+
+# Within this after it was understood, the controller has answered a command, whatever became of
+# it. Who waits for an answer from elsewhere waits this and a margin for the way there and back.
+TIME_LIMITS_S: Mapping[Command, float] = MappingProxyType(
+    {
+        Command.TAKEOFF: 55.0,  # 15 s to be ready, 20 s climb, 4 s to settle, the rest is radio
+        Command.LAND: 120.0,  # from 100 m; PX4 descends at 1.5 m/s, the last 5 m at 0.7 m/s
+        Command.MOVE_FORWARD: 12.0,  # MAVSDK gives up on an unanswered request after about 2 s
+        Command.MOVE_BACKWARD: 12.0,
+        Command.TURN_LEFT: 12.0,
+        Command.TURN_RIGHT: 12.0,
+        Command.STOP: 15.0,  # it may have to bring down a vehicle that has just left the ground
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

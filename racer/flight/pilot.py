@@ -15,7 +15,7 @@ import structlog
 
 from racer.errors import RacerError
 from racer.flight.autopilot import Autopilot, AutopilotError
-from racer.flight.commands import VELOCITIES, Command, CommandResult
+from racer.flight.commands import TIME_LIMITS_S, VELOCITIES, Command, CommandResult
 from racer.flight.monitor import FlightMonitor
 from racer.flight.state import Commanded, Landed, Phase, refusal
 
@@ -33,7 +33,7 @@ _CLIMB_S = 20.0  # PX4 needs about 7 s
 _REASON_S = 0.2  # PX4 sends the text that explains a refusal right after the refusal
 _MODE_S = 1.5  # heartbeats come once a second
 _LAND_BASE_S, _LAND_SPEED_M_S = 30.0, 0.5  # PX4 descends at 0.7 m/s at the end, disarms 2 s later
-_RADIO_S = 10.0  # requests: MAVSDK gives up on an unanswered one after about 2 s
+_LAND_MOST_S = TIME_LIMITS_S[Command.LAND] - 12.0  # the requests before it take their time too
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ class Pilot:
         self._attempts.append(attempt)
         mark = self._monitor.mark()
         try:
-            async with self._turn, asyncio.timeout(self._limit_s(command)):
+            async with asyncio.timeout(TIME_LIMITS_S[command]), self._turn:
                 return CommandResult(command, ok=True, message=await self._carry_out(command))
         except asyncio.CancelledError:
             if attempt.preempted_by is None:
@@ -95,13 +95,6 @@ class Pilot:
     def _refusal(self, command: Command) -> str | None:
         monitor = self._monitor
         return refusal(monitor.state, command, height_m=monitor.height_m, url=self._url)
-
-    def _limit_s(self, command: Command) -> float:
-        if command is Command.TAKEOFF:
-            return _LANDED_KNOWN_S + _READY_S + _CLIMB_S + _SETTLE_S + _RADIO_S
-        if command is Command.LAND:
-            return _land_limit_s(self._monitor.height_m) + _RADIO_S
-        return _MODE_S + _RADIO_S
 
     async def _carry_out(self, command: Command) -> str:
         if reason := self._refusal(command):  # while it waited for its turn, things changed
@@ -263,4 +256,5 @@ class Pilot:
 
 
 def _land_limit_s(height_m: float) -> float:
-    return _LAND_BASE_S + max(0.0, height_m) / _LAND_SPEED_M_S
+    """How long a landing may take before we say that it does not come to its end."""
+    return min(_LAND_BASE_S + max(0.0, height_m) / _LAND_SPEED_M_S, _LAND_MOST_S)

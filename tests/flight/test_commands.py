@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from racer.flight.commands import (
     MAX_TEXT,
+    TIME_LIMITS_S,
     VELOCITIES,
     BodyVelocity,
     Command,
@@ -93,3 +94,10 @@ def test_the_pilots_numbers() -> None:
     assert left.yaw_rate_rad_s == pytest.approx(pi / 6)  # counter-clockwise: to the left
     assert right.yaw_rate_rad_s == pytest.approx(-pi / 6)
     assert left.forward_m_s == right.forward_m_s == 0.0
+
+
+def test_every_command_has_a_time_limit_that_covers_what_it_waits_for() -> None:
+    assert set(TIME_LIMITS_S) == set(Command)
+    assert TIME_LIMITS_S[Command.TAKEOFF] > 2.0 + 15.0 + 20.0 + 4.0  # landed, ready, climb, settle
+    assert TIME_LIMITS_S[Command.LAND] > 90.0 / 1.5 + 10.0 / 0.7  # PX4's speeds, from 100 m
+    assert min(TIME_LIMITS_S.values()) > 2.0 + 1.5  # an unanswered request, a heartbeat
