@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default=["http://localhost:3000", "http://127.0.0.1:3000"],
-        description="Browser origins that may call the API: comma-separated, or a JSON list.",
+        description="Pages that may call, and hosts that mean us: comma-separated, or a JSON list.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."

@@ -17,7 +17,6 @@ from racer.control.simulation import SimulationAnswer
 from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
 from racer.errors import NotFoundError, UnavailableError
-from racer.web.origins import OriginAllowed
 from schemas import ErrorOut
 
 router = APIRouter(tags=["flying"])
@@ -46,25 +45,15 @@ OwnModel = Annotated[UserDroneModel, Depends(_own_model, scope="function")]
 
 
 @router.websocket("/ws/control")
-async def control_socket(
-    websocket: WebSocket, control: ControlDep, origin_allowed: OriginAllowed
-) -> None:
+async def control_socket(websocket: WebSocket, control: ControlDep) -> None:
     """Fly: plain text commands in, JSON answers out."""
-    if not origin_allowed:
-        await websocket.close()  # before the handshake ends this is a 403
-        return
     await websocket.accept()
     await ControlSession(websocket, control).run()
 
 
 @router.websocket("/ws/telemetry")
-async def telemetry_socket(
-    websocket: WebSocket, control: ControlDep, origin_allowed: OriginAllowed, hz: str = "10"
-) -> None:
+async def telemetry_socket(websocket: WebSocket, control: ControlDep, hz: str = "10") -> None:
     """Watch: the newest telemetry, `hz` times a second."""
-    if not origin_allowed:
-        await websocket.close()
-        return
     await websocket.accept()
     rate = _rate(hz)
     if rate is None:

@@ -23,7 +23,6 @@ from racer.errors import RacerError
 from racer.training import queries
 from racer.training.schemas import TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
-from racer.web.origins import OriginAllowed
 from schemas import ErrorOut
 
 log = structlog.get_logger(__name__)
@@ -104,13 +103,8 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
 
 
 @router.websocket("/ws/train")
-async def train(
-    websocket: WebSocket, origin_allowed: OriginAllowed, drone_id: str | None = None
-) -> None:
+async def train(websocket: WebSocket, drone_id: str | None = None) -> None:
     """An object an epoch, then `{"done": true, …}`. Leaving stops nothing."""
-    if not origin_allowed:
-        await websocket.close()  # before the handshake ends this is a 403
-        return
     await websocket.accept()
     service: TrainingService = websocket.app.state.training
     sending = asyncio.create_task(_send_all(websocket, _messages(service, drone_id)))

@@ -15,10 +15,10 @@ from database import Database
 from racer.settings import Settings
 from racer.web.errors import install_error_handlers
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
+from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
 
 MAX_BODY_BYTES = 1 << 20
-_LOCAL_ORIGIN = r"https?://(localhost|[a-z0-9-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 
 
 def assemble(
@@ -43,11 +43,12 @@ def assemble(
     # The last one added is the outermost: an error answer needs its CORS headers too.
     app.add_middleware(EitherSlash, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(KnownPages, settings=settings)
     app.add_middleware(RequestLog)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
-        allow_origin_regex=_LOCAL_ORIGIN,
+        allow_origin_regex=LOCAL_ORIGIN,
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],

@@ -23,6 +23,7 @@ from racer.web.errors import PoliteJSONResponse
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET_PATHS = frozenset({"/livez", "/readyz"})
+_ANSWER_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
 class RequestLog:
@@ -50,11 +51,13 @@ class RequestLog:
 
         async def watched_send(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWER_STARTS:
                 status = int(message["status"])
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             elif message["type"] == "websocket.accept":
                 status = 101
+            elif message["type"] == "websocket.close" and not status:
+                status = 403  # which is what the server makes of it
             await send(message)
 
         try:

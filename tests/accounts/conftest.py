@@ -37,7 +37,9 @@ def running(
 
 
 def _run(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(assemble(settings, routers=[router], lifespan=spine)) as client:
+    with TestClient(
+        assemble(settings, routers=[router], lifespan=spine), base_url="http://localhost"
+    ) as client:
         yield client
 
 

@@ -58,7 +58,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         secret_key="",
         cors_origins=["https://racing.example"],
     )
-    with TestClient(assemble(settings, routers=[routes_that_fail()], lifespan=spine)) as running:
+    with TestClient(
+        assemble(settings, routers=[routes_that_fail()], lifespan=spine),
+        base_url="http://localhost",
+    ) as running:
         yield running
 
 
@@ -194,7 +197,9 @@ def test_a_star_never_comes_with_credentials(tmp_path_factory: pytest.TempPathFa
         database_url="",
         cors_origins=["*"],
     )
-    with TestClient(assemble(settings, routers=[], lifespan=spine)) as client:
+    with TestClient(
+        assemble(settings, routers=[], lifespan=spine), base_url="http://localhost"
+    ) as client:
         answer = client.get("/nowhere", headers={"Origin": "https://anywhere.example"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers

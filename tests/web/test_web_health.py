@@ -31,7 +31,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def client(settings: Settings) -> Iterator[TestClient]:
     STATUS.clear()
     STATUS.update(ros=True, controller=True, vehicle=True)
-    with TestClient(assemble(settings, routers=[router], lifespan=lifespan)) as running:
+    with TestClient(
+        assemble(settings, routers=[router], lifespan=lifespan), base_url="http://localhost"
+    ) as running:
         yield running
 
 
@@ -57,7 +59,7 @@ def test_a_database_that_went_away_is_a_503(postgres_url: str, settings: Setting
     settings = settings.model_copy(update={"database_url": postgres_url})
     STATUS.update(ros=True)
     app = assemble(settings, routers=[router], lifespan=lifespan)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/readyz").status_code == 200
         database: Database = app.state.database
         name = database.engine.url.database
