@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from racer.settings import Settings
 from racer.web.app import assemble, spine
@@ -161,9 +162,10 @@ def opened(
 ) -> Iterator[ClientConnection]:
     """A socket to the product under a name that leads here, as rebinding makes it."""
     port = int(url.rpartition(":")[2])
+    target = f"ws://{host or '127.0.0.1'}:{port}{path}"
     with (
         socket.create_connection(("127.0.0.1", port)) as line,
-        connect(f"ws://{host or '127.0.0.1'}:{port}{path}", sock=line, origin=origin) as opened,
+        connect(target, sock=line, origin=Origin(origin) if origin else None) as opened,
     ):
         yield opened
 
