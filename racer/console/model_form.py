@@ -15,7 +15,7 @@ from nicegui import ui
 from racer.console.layout import action, text
 from schemas import ALTITUDE, VELOCITY, WIND, YAW, NumberField
 
-ALGORITHMS = {"ppo": "PPO", "sac": "SAC"}
+ALGORITHMS = {"ppo": "PPO", "sac": "SAC (not trainable yet)"}
 RACE_TYPES = {"time-trial": "Time trial"}
 
 

@@ -146,7 +146,7 @@ def test_without_a_vehicle_the_page_says_so_and_a_command_fails_with_words(page:
 
 def test_a_training_that_fails_says_why(page: Page) -> None:
     page.create_pilot()
-    page.choose("algorithm", "SAC")
+    page.choose("algorithm", "SAC (not trainable yet)")
     page.create_model("Not trainable yet")
     page.click("Train")
     page.wait_text("[data-chip=training]", lambda text: text == "Failed", timeout_s=30)
