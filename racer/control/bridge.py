@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rclpy
+import structlog
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.event_handler import PublisherEventCallbacks
@@ -27,6 +28,8 @@ from std_msgs.msg import String
 
 from racer.control.presence import ControllerPresence
 from racer.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 NODE_NAME = "toledo_racer_backend"
 CONTROLLER_NODE = "drone_controller"
@@ -92,6 +95,8 @@ class Bridge:
             self._executor.spin()
         except ExternalShutdownException:
             return  # close() ended the context while the executor was waiting
+        except Exception:  # whatever it was, nothing is heard any more: `spinning` tells
+            log.exception("The ROS 2 node died; restart the service")
 
     def _on_matched(self, count: int) -> None:
         self._presence.on_matched(count)
@@ -100,6 +105,11 @@ class Bridge:
     def _on_state(self, message: String) -> None:
         self._presence.on_state(time.monotonic())
         self._listeners.state(message.data)
+
+    @property
+    def spinning(self) -> bool:
+        """Whether the node still hears what is sent to it."""
+        return self._thread.is_alive()
 
     @property
     def controller_ready(self) -> bool:

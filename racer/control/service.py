@@ -7,19 +7,16 @@ what to do.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import math
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 import structlog
 
 from models import UserDroneModel
 from racer.control.bridge import Bridge, Listeners
 from racer.control.child import Program
+from racer.control.courier import Courier, Route
 from racer.control.events import Events
 from racer.control.pulse import Pulse
 from racer.control.simulation import Simulation, SimulationAnswer, Stack
@@ -31,11 +28,7 @@ from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-TIMEOUTS_S = {Command.TAKEOFF: 30.0, Command.LAND: 60.0}
-TIMEOUT_S = 5.0  # of every other command
 DISCOVERY_S = 2.0  # a controller that runs is discovered by ROS 2 within this
-PACE_S = 0.004  # between publications: a burst above the topic's depth of 10 would lose commands
-RESEND_S = 1.0  # a command sent so shortly before a death was not heard
 
 
 def parse_command(text: str) -> Command:
@@ -48,10 +41,6 @@ def parse_command(text: str) -> Command:
     except ValueError:
         shown = text.strip()[:40]
         raise InvalidInputError(f"Unknown command {shown!r}. Commands: {COMMAND_NAMES}.") from None
-
-
-class _LostError(Exception):
-    """A process that our supervisor runs died with the command."""
 
 
 class ControlService:
@@ -68,8 +57,13 @@ class ControlService:
         self._settings = settings
         self._programs = (vehicle, controller)
         self._pulse = Pulse()
-        self._pending: dict[str, tuple[float, asyncio.Future[CommandResult]]] = {}
-        self._next_publication = 0.0
+        self._courier = Courier(
+            Route(
+                flyable=self._flyable,
+                wait_flyable=self._wait_flyable,
+                publish=self._publish,
+            )
+        )
         self._bridge: Bridge
         self._supervisor: Supervisor
         self._exit = AsyncExitStack()
@@ -122,63 +116,17 @@ class ControlService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._fail_pending(UnavailableError("The service is stopping."))
+        await self._courier.close()
         await self._exit.__aexit__(kind, error, traceback)
 
     async def send_command(self, text: str) -> CommandResult:
         """Fly one command and return the controller's result (`ok` may be False).
 
         Raises InvalidInputError on an unknown command, UnavailableError when no controller
-        answers. Commands overlap: `stop` does not wait for `takeoff`.
+        answers. Commands overlap: `stop` does not wait for `takeoff`. Cancelling ends the wait for
+        the result, not the command: see `Courier`.
         """
-        command = parse_command(text)
-        sent_at = 0.0
-        for last_attempt in (False, True):
-            if not self._flyable():
-                await self._wait_flyable()
-            sent_at = asyncio.get_running_loop().time()
-            try:
-                return await self._ask(command)
-            except _LostError:
-                young = asyncio.get_running_loop().time() - sent_at < RESEND_S
-                if last_attempt or not young:
-                    break
-        raise UnavailableError(
-            "The controller died before it answered and is being restarted. Check where the "
-            "vehicle is, then send the command again."
-        )
-
-    async def _ask(self, command: Command) -> CommandResult:
-        """Publish and wait for the answer. Raises _LostError if it will not come."""
-        limit_s = TIMEOUTS_S.get(command, TIMEOUT_S)
-        command_id = uuid4().hex
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[CommandResult] = loop.create_future()
-        self._pending[command_id] = loop.time(), result
-        try:
-            await self._turn()
-            self._bridge.publish(command, command_id)
-            async with asyncio.timeout(limit_s):
-                return await result
-        except TimeoutError:
-            raise UnavailableError(
-                f"The controller did not answer {command} within {limit_s:.0f} s. "
-                "It may still act on it: watch the telemetry, and send stop if in doubt."
-            ) from None
-        finally:
-            del self._pending[command_id]
-
-    async def _turn(self) -> None:
-        """Wait for this command's place in the sequence; alone it has none before it.
-
-        First come, first served, also for `stop`: overtaking a `move_forward` that the same pilot
-        sent before it would leave the vehicle moving.
-        """
-        now = asyncio.get_running_loop().time()
-        wait_s = max(0.0, self._next_publication - now)
-        self._next_publication = now + wait_s + PACE_S
-        if wait_s > 0.0:
-            await asyncio.sleep(wait_s)
+        return await self._courier.deliver(parse_command(text))
 
     async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Lend the vehicle to this model and wait until it is live."""
@@ -196,12 +144,15 @@ class ControlService:
     def status(self) -> dict[str, Any]:
         """For `/readyz`: `ros` is required; the rest is told for information."""
         return {
-            "ros": True,
+            "ros": self._bridge.spinning,
             "controller": self._bridge.controller_ready,
             "vehicle": self.telemetry.connected,
             "stack": self._supervisor.status(),
             "simulation": self.active_drone_id,
         }
+
+    def _publish(self, command: Command, command_id: str) -> None:
+        self._bridge.publish(command, command_id)
 
     def _flyable(self) -> bool:
         """Whether a command sent now is heard, and by our own vehicle too if we run it."""
@@ -236,47 +187,32 @@ class ControlService:
             return f"no drone controller answers. {self._advice()}"
         return "the controller has no vehicle. Start PX4, or set STACK=embedded."
 
-    async def _hold(self) -> None:
+    async def _hold(self) -> str | None:
+        """Make the vehicle hold its place; None if it does or stands, else why that is unknown."""
         latest = self.telemetry.latest()
-        if not self.telemetry.connected or latest is None or not latest["in_air"]:
-            return
+        if latest is None or latest["age_s"] is None:
+            return None  # no vehicle has told its position, or a new one is being started
+        if self.telemetry.connected and not latest["in_air"]:
+            return None
         try:
-            await self.send_command(Command.STOP)
+            result = await self.send_command(Command.STOP)
         except RacerError as error:
-            log.warning("the vehicle could not be told to hold", reason=error.message)
+            return error.message
+        return None if result.ok else result.message
 
     def _on_controller_death(self) -> None:
         self._bridge.controller_died()
-        self._fail_pending(_LostError())
+        self._courier.controller_died()
 
     def _on_vehicle_death(self) -> None:
-        """What was sent a moment ago is sent to the next vehicle; the controller answers the rest:
-        a takeoff in its fifth second has failed, and it says so."""
         self.telemetry.forget_vehicle()
-        self._fail_pending(_LostError(), younger_than_s=RESEND_S)
-
-    def _fail_pending(self, error: Exception, *, younger_than_s: float = math.inf) -> None:
-        now = asyncio.get_running_loop().time()
-        for sent_at, result in self._pending.values():
-            if not result.done() and now - sent_at < younger_than_s:
-                result.set_exception(error)
+        self._courier.vehicle_died()
 
     def _on_result(self, text: str) -> None:
-        """Match a result to our command. Those of other publishers' commands are not for us."""
         try:
-            fields = json.loads(text)
-            result = CommandResult(
-                command=str(fields["command"]),
-                ok=fields["ok"] is True,
-                message=str(fields["message"]),
-                id=None if fields["id"] is None else str(fields["id"]),
-            )
-        except (ValueError, TypeError, KeyError, RecursionError):
+            self._courier.on_result(text)
+        except ValueError:
             self._complain("a command result", text)
-            return
-        _, pending = self._pending.get(result.id or "", (0.0, None))
-        if pending is not None and not pending.done():
-            pending.set_result(result)
 
     def _on_state(self, text: str) -> None:
         try:

@@ -9,8 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+import structlog
+
 from models import UserDroneModel
 from racer.control.events import Events
+
+log = structlog.get_logger(__name__)
 
 CONNECT_S = 30.0  # an empty compile cache and two busy cores; a warm one takes about three
 
@@ -28,7 +32,7 @@ class Stack:
 
     wait_connected: Callable[[float], Awaitable[bool]]
     why_not: Callable[[], str]
-    hold: Callable[[], Awaitable[None]]
+    hold: Callable[[], Awaitable[str | None]]  # why the vehicle may still move; None if it holds
 
 
 class Simulation:
@@ -39,11 +43,14 @@ class Simulation:
         self._events = events
         self._title = ""
         self._generation = 0
+        self._ending = False
         self.drone_id: str | None = None
 
     async def start(self, model: UserDroneModel) -> SimulationAnswer:
         """Bind the vehicle to the model and wait until it is live."""
         drone_id, title = model.drone_id, model.title
+        if self.drone_id == drone_id and self._ending:
+            return _answer("error", f"The simulation of {title!r} is being stopped. Try again.")
         if self.drone_id == drone_id:
             return _answer("already_running", f"The simulation of {title!r} is already running.")
         if self.drone_id is not None:
@@ -70,17 +77,33 @@ class Simulation:
         return _answer("success", message)
 
     async def stop(self, model: UserDroneModel) -> SimulationAnswer:
-        """Hold the vehicle where it is and let it go. Stopping what does not run is fine."""
+        """Hold the vehicle where it is, then let it go. Stopping what does not run is fine.
+
+        It is let go also if it does not hold, or a stack that is gone would keep it for ever; the
+        answer is then an error that says why.
+        """
         drone_id, title = model.drone_id, model.title
         if self.drone_id is None:
             return _answer("success", f"The simulation of {title!r} was not running.")
         if self.drone_id != drone_id:
             return _answer("error", self._taken())
-        self.drone_id = None
-        await self._stack.hold()
-        message = f"The simulation of {title!r} is stopped; the vehicle holds."
-        self._tell("idle", message, drone_id)
-        return _answer("success", message)
+        if self._ending:
+            return _answer("error", f"The simulation of {title!r} is already being stopped.")
+        self._ending = True
+        reason: str | None = "The request ended before the vehicle had answered."
+        try:
+            reason = await self._stack.hold()
+        finally:  # also when the request is cancelled: the binding ends, and everybody hears it
+            self.drone_id, self._ending = None, False
+            message = f"The simulation of {title!r} is stopped; the vehicle holds."
+            if reason is not None:
+                message = (
+                    f"The simulation of {title!r} is stopped, but the vehicle may still move: "
+                    f"{reason} Send stop or land."
+                )
+                log.warning("the vehicle could not be told to hold", reason=reason)
+            self._tell("idle" if reason is None else "failed", message, drone_id)
+        return _answer("success" if reason is None else "error", message)
 
     def _taken(self) -> str:
         return (

@@ -22,7 +22,6 @@ from racer.errors import InvalidInputError, RacerError
 from racer.flight.commands import COMMAND_NAMES, Command, CommandResult
 
 MAX_TEXT = 256  # characters; the longest command has 13
-MAX_FRAME_BYTES = 1 << 16  # for uvicorn's ws_max_size: nothing here needs more
 MAX_IN_FLIGHT = 16  # commands of one socket that wait for their results, of one word
 RATE_HZ, BURST = 50.0, 20.0  # frames of one socket; a key that is held repeats 30 times a second
 PATIENCE = 1000  # frames above the rate before the socket is closed

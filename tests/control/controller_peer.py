@@ -31,6 +31,9 @@ class ControllerPeer:
     def __init__(self, domain_id: int, *, with_vehicle: bool = True) -> None:
         self.heard: list[str] = []
         self.connected = with_vehicle
+        self.refuses = False  # answer every command with ok: false
+        self.late = "turn_left"  # the command that is answered after a second
+        self._closed = False
         self._ticks = 0
         self.context = Context()
         self.context.init(domain_id=domain_id)
@@ -52,6 +55,9 @@ class ControllerPeer:
             return
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
         self.context.try_shutdown()
@@ -61,17 +67,18 @@ class ControllerPeer:
         self.heard.append(request["command"])
         if request["command"] == "land":
             return
-        if request["command"] == "turn_left":
+        if request["command"] == self.late:
             timer = self._node.create_timer(1.0, lambda: (timer.cancel(), self._answer(request)))
         else:
             self._answer(request)
 
     def _answer(self, request: dict[str, str]) -> None:
         command = request["command"]
+        did = f"{'refused' if self.refuses else 'did'} {command}"
         for answer in (
             {"id": None, "command": command, "ok": False, "message": "somebody else's"},
             {"id": "0" * 32, "command": command, "ok": False, "message": "somebody else's"},
-            {"id": request["id"], "command": command, "ok": True, "message": f"did {command}"},
+            {"id": request["id"], "command": command, "ok": not self.refuses, "message": did},
         ):
             self._results.publish(String(data=json.dumps(answer)))
         self._results.publish(String(data="not even JSON"))

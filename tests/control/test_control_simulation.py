@@ -135,3 +135,49 @@ def test_a_start_that_is_stopped_while_it_waits_says_so(settings: Settings) -> N
 
     with peer_thread(settings.ros_domain_id, with_vehicle=False) as peer:
         run(story())
+
+
+@pytest.mark.parametrize("wrong", ["refused", "silent"])
+def test_a_stop_that_is_not_obeyed_is_an_error_and_never_idle(
+    settings: Settings, wrong: str
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            mine = await rig.new_model("ada")
+            assert (await rig.http.post(f"{mine}/start-simulation")).json()["status"] == "success"
+            peer.refuses = wrong == "refused"
+            if wrong == "silent":
+                peer.close()
+                await until("silence", lambda: not rig.control.status()["vehicle"])
+            answer = (await rig.http.post(f"{mine}/stop-simulation", timeout=10)).json()
+            assert answer["status"] == "error"
+            assert "may still move" in answer["message"]
+            expected = {"refused": "refused stop", "silent": "No drone controller answers"}
+            assert expected[wrong] in answer["message"]
+            said = [(await heard(pilot, "simulation_status"))["status"] for _ in range(3)]
+            assert said == ["initializing", "training", "failed"]
+            assert rig.control.active_drone_id is None
+
+    with peer_thread(settings.ros_domain_id) as peer:
+        run(story())
+
+
+def test_the_vehicle_is_lent_again_only_after_it_holds(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
+            mine, other = await rig.new_model("ada", "Mine"), await rig.new_model("bob", "Other")
+            await rig.http.post(f"{mine}/start-simulation")
+            peer.late = "stop"
+            stopping = asyncio.create_task(rig.http.post(f"{mine}/stop-simulation"))
+            await until("the stop", lambda: "stop" in peer.heard)
+            for model, action in ((other, "start"), (mine, "start"), (mine, "stop")):
+                answer = (await rig.http.post(f"{model}/{action}-simulation")).json()
+                assert answer["status"] == "error", answer
+            assert rig.control.active_drone_id == mine.rsplit("/", 1)[1]
+            assert (await stopping).json()["status"] == "success"
+            assert (await rig.http.post(f"{other}/start-simulation")).json()["status"] == "success"
+            said = [(await heard(pilot, "simulation_status"))["status"] for _ in range(5)]
+            assert said == ["initializing", "training", "idle", "initializing", "training"]
+
+    with peer_thread(settings.ros_domain_id) as peer:
+        run(story())

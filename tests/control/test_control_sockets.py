@@ -70,6 +70,26 @@ def test_stop_does_not_wait_for_a_command_that_is_still_flown(
     run(story())
 
 
+def test_a_stop_is_published_although_its_pilot_left_at_once(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    """`stop` waits for its turn after `move_forward` when the disconnect is read."""
+
+    async def story() -> None:
+        async with serving(settings) as rig:
+            async with rig.socket("/ws/control") as pilot:
+                await pilot.send("takeoff")
+                await heard(pilot, "command_result")
+            for turn in range(1, 6):
+                async with rig.socket("/ws/control") as pilot:
+                    await pilot.send("move_forward")
+                    await pilot.send("stop")
+                await until("both", lambda turn=turn: len(peer.heard) >= 1 + 2 * turn, within_s=2)
+        assert peer.heard == ["takeoff", *["move_forward", "stop"] * 5]
+
+    run(story())
+
+
 NO_COMMANDS: list[str | bytes] = [
     "",
     "fly me to the moon",
@@ -185,7 +205,7 @@ def test_commands_that_are_never_answered_are_bounded(
             await pilot.send("stop")
             assert (await heard(pilot, "command_result"))["ok"] is True
         assert peer.heard.count("land") == MAX_IN_FLIGHT
-        assert not rig.control._pending, "a pilot who leaves leaves nothing behind"
+        assert rig.control._courier.pending == 0, "a pilot who leaves leaves nothing behind"
 
     run(story())
 
