@@ -63,6 +63,7 @@ class Child:
     def start(self) -> None:
         """Begin. The process must be started from the main thread: see racer.process."""
         self._task = asyncio.create_task(self._keep_alive(), name=f"child {self.name}")
+        self._task.add_done_callback(self._given_up)
 
     @property
     def patience_s(self) -> float:
@@ -113,6 +114,11 @@ class Child:
             self._deaths_in_a_row += 1
             self._restarts += 1
 
+    def _given_up(self, task: asyncio.Task[None]) -> None:
+        """Nobody awaits this task while all is well; its failure must not go unnoticed."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error(f"The {self.name} is not kept alive any more", exc_info=error)
+
     async def _run_once(self) -> str:
         """Run the program to its end; returns how it ended."""
         self._started_at = time.monotonic()
@@ -154,16 +160,20 @@ class Child:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the process and whatever it started in its session."""
+    """End the process, and whatever it started that is still in its process group.
+
+    The leader gets SIGTERM and a second to end in good order; what is left of the group then, the
+    leader or processes that outlived it, gets SIGKILL.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 await process.wait()
-                return
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """To the whole session, not reaped yet: the number still means what it meant."""
+    """To the whole process group. Its number is not given to another process while a member is
+    left; an empty group is a ProcessLookupError."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)

@@ -3,10 +3,14 @@
 A Linux abstract socket name belongs to one process, vanishes with it even after `kill -9`, lives in
 the same network namespace as the UDP ports it stands for, and shows whose it is. Free UDP ports
 alone would let two stacks that start at the same moment each win one half.
+
+Finding out who holds what reads all of /proc, so that happens in a thread: pilots are not kept
+waiting while STACK=auto asks again every two seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 
@@ -26,7 +30,7 @@ class HostLock:
         self._address = f"\0toledo-racer-stack-{instance}"
         self._socket: socket.socket | None = None
 
-    def acquire(self) -> None:
+    async def acquire(self) -> None:
         """Take it. Raises ConfigurationError that says which process has it."""
         if self._socket is not None:
             return
@@ -37,8 +41,9 @@ class HostLock:
             candidate.close()
             if error.errno != errno.EADDRINUSE:
                 raise
+            holder = await asyncio.to_thread(self._holder)
             raise ConfigurationError(
-                f"Vehicle {self._instance} is already run by {self._holder()}. {_ADVICE} "
+                f"Vehicle {self._instance} is already run by {holder}. {_ADVICE} "
                 "Another VEHICLE_INSTANCE and ROS_DOMAIN_ID give this one its own vehicle."
             ) from error
         self._socket = candidate
@@ -61,9 +66,9 @@ class HostLock:
         return "a process of another user"
 
 
-def check_ports(*ports: int) -> None:
+async def check_ports(*ports: int) -> None:
     """Raise ConfigurationError that says who holds one of these UDP ports."""
     for port in ports:
-        conflict = port_conflict(f"udpin://0.0.0.0:{port}")
+        conflict = await asyncio.to_thread(port_conflict, f"udpin://0.0.0.0:{port}")
         if conflict is not None:
             raise ConfigurationError(f"{conflict} STACK=external uses what is already running.")

@@ -121,6 +121,7 @@ class Supervisor:
             await self._embed_now()
         elif self._settings.stack == "auto":
             self._task = asyncio.create_task(self._decide(), name="stack")
+            self._task.add_done_callback(self._decided)
 
     async def stop(self) -> None:
         """End every child, all at the same time; nothing is left behind."""
@@ -157,7 +158,7 @@ class Supervisor:
         deadline = asyncio.get_running_loop().time() + LOOK_S
         while True:
             try:
-                self._embed()
+                await self._embed()
             except ConfigurationError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
@@ -165,18 +166,18 @@ class Supervisor:
             else:
                 return
 
-    def _embed(self) -> None:
+    async def _embed(self) -> None:
         """Start both. Raises ConfigurationError, having started nothing, if something is held."""
         instance = self._settings.vehicle_instance
-        self._claim(14540 + instance, 14580 + instance, 18570 + instance)
+        await self._claim(14540 + instance, 14580 + instance, 18570 + instance)
         self.mode = "embedded"
         self.message = "The embedded vehicle and the controller run as children of this process."
         self._launch((self._vehicle, self._controller))
 
-    def _claim(self, *ports: int) -> None:
-        self._lock.acquire()
+    async def _claim(self, *ports: int) -> None:
+        await self._lock.acquire()
         try:
-            check_ports(*ports)
+            await check_ports(*ports)
         except ConfigurationError:
             self._lock.release()
             raise
@@ -195,7 +196,7 @@ class Supervisor:
             return
         while True:
             try:
-                self._embed()
+                await self._embed()
             except ConfigurationError as error:
                 if self.message != error.message:
                     self.mode, self.message = "waiting", error.message
@@ -206,6 +207,12 @@ class Supervisor:
             if await self._controller_appears(RETRY_S):
                 await self._use_external()
                 return
+
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        """A decision that failed leaves the stack as it is; somebody must hear of it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.message = f"The stack is not looked after any more: {error}. Restart the service."
+            log.error("The decision about the stack failed", exc_info=error)
 
     async def _step_aside(self) -> None:
         """Somebody started a controller by hand: ours leaves, and the vehicle holds meanwhile."""
@@ -239,7 +246,7 @@ class Supervisor:
             without += _POLL_S
         instance = self._settings.vehicle_instance
         try:
-            self._claim(14580 + instance, 18570 + instance)
+            await self._claim(14580 + instance, 18570 + instance)
         except ConfigurationError as error:
             log.info("The running controller has no vehicle yet", reason=error.message)
             return

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,19 +293,100 @@ def test_of_two_stacks_one_runs_the_vehicle_and_the_other_says_who(settings: Set
 
 def test_the_right_to_a_vehicle_ends_with_its_process(settings: Settings) -> None:
     instance = settings.vehicle_instance
-    source = "import time; from racer.control.host_lock import HostLock; "
-    source += f"lock = HostLock({instance}); lock.acquire(); print(1, flush=True); time.sleep(60)"
+    source = "import asyncio, time; from racer.control.host_lock import HostLock; "
+    source += f"lock = HostLock({instance}); asyncio.run(lock.acquire()); print(1, flush=True); "
+    source += "time.sleep(60)"
+
+    async def story() -> None:
+        lock = HostLock(instance)
+        await lock.acquire()
+        await lock.acquire()  # asking twice is fine
+        lock.release()
+        await check_ports(14540 + instance)
+
     holder = subprocess.Popen([sys.executable, "-c", source], cwd=REPOSITORY, stdout=-1)
     with ending(holder):
         assert holder.stdout is not None
         holder.stdout.readline()
         with pytest.raises(ConfigurationError, match=f"process {holder.pid}"):
-            HostLock(instance).acquire()
-    lock = HostLock(instance)
-    lock.acquire()
-    lock.acquire()  # asking twice is fine
-    lock.release()
-    check_ports(14540 + instance)
+            run(HostLock(instance).acquire())
+    run(story())
+
+
+def test_finding_out_who_holds_a_port_does_not_hold_up_the_event_loop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanners = set()
+    scan = psutil.net_connections
+
+    def noting(kind: str) -> Any:
+        scanners.add(threading.current_thread())
+        return scan(kind=kind)
+
+    monkeypatch.setattr(psutil, "net_connections", noting)
+
+    async def story() -> None:
+        first = HostLock(settings.vehicle_instance)
+        await first.acquire()
+        with pytest.raises(ConfigurationError, match="already run"):
+            await HostLock(settings.vehicle_instance).acquire()
+        first.release()
+        port = 14540 + settings.vehicle_instance
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+            holder.bind(("0.0.0.0", port))  # noqa: S104
+            with pytest.raises(ConfigurationError, match=f"process {os.getpid()}"):
+                await check_ports(port)
+
+    run(story())
+    assert scanners
+    assert threading.main_thread() not in scanners
+
+
+def test_a_watchman_that_fails_says_so(settings: Settings) -> None:
+    def broken(*_: Any) -> bool:
+        raise OSError("no more file descriptors")
+
+    async def story() -> None:
+        supervisor = sleepers(
+            settings.model_copy(update={"stack": "auto"}), controller_in_graph=broken
+        )
+        child = Child(script("vehicle", "pass"), on_death=broken)
+        with capture_logs() as logs:
+            await supervisor.start()
+            child.start()
+            await until(
+                "both to be told",
+                lambda: (
+                    {
+                        "The decision about the stack failed",
+                        "The vehicle is not kept alive any more",
+                    }
+                    <= set(words(logs))
+                ),
+            )
+        assert "no more file descriptors" in supervisor.status()["message"]
+        await child.stop()
+        await supervisor.stop()
+
+    run(story())
+
+
+def test_stopping_ends_what_outlives_the_child_that_started_it() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    deaf += "print('deaf', flush=True); time.sleep(60)"
+    starts = f"import subprocess, sys, signal; subprocess.Popen([sys.executable, '-c', {deaf!r}]); "
+    starts += "signal.pause()"
+
+    async def story() -> None:
+        child = Child(script("vehicle", starts), on_death=lambda: None)
+        child.start()
+        await until("the grandchild", lambda: child.status()["last_words"] == "deaf")
+        started = children()
+        assert len(started) == 2
+        await child.stop()
+        await until("its end", lambda: not any(process.is_running() for process in started))
+
+    run(story())
 
 
 def test_auto_uses_a_controller_that_runs_and_gives_it_a_vehicle_if_it_has_none(
