@@ -98,28 +98,30 @@ def start_or_join(
     return run
 
 
-def requeue_unfinished(session: Session) -> Sequence[str]:
-    """Give every run that a stopped server left behind a new attempt; oldest first."""
+def requeue_unfinished(session: Session) -> dict[str, int]:
+    """Give every run that a stopped server left behind a new attempt: its number by the run's id,
+    oldest first."""
     left = session.scalars(
         select(TrainingRun.id)
         .where(TrainingRun.status.in_(ACTIVE))
         .order_by(TrainingRun.created_at, TrainingRun.id)
     ).all()
-    for run_id in left:
-        requeue(session, run_id)
-    return left
+    numbers = ((run_id, requeue(session, run_id)) for run_id in left)
+    return {run_id: number for run_id, number in numbers if number is not None}
 
 
-def requeue(session: Session, run_id: str) -> None:
-    """A new attempt of a run that is active on paper but that nobody executes."""
+def requeue(session: Session, run_id: str) -> int | None:
+    """The number of a new attempt of a run that is active on paper but that nobody executes; None
+    when it has ended meanwhile."""
     run = _locked(session, run_id)
     if run is None or run.status not in ACTIVE:
-        return
+        return None
     session.execute(delete(TrainingEpoch).where(TrainingEpoch.run_id == run.id))
     run.status = Status.INITIALIZING
     run.attempt += 1
     run.started_at = None
     _reset_model(run.drone_model)
+    return run.attempt
 
 
 def _locked(session: Session, run_id: str) -> TrainingRun | None:
@@ -137,13 +139,19 @@ def _reset_model(model: UserDroneModel) -> None:
     model.train_accuracy = None
 
 
-def begin_attempt(session: Session, run_id: str) -> Attempt | None:
-    """Mark a queued run as training; None when it was cancelled or deleted while it waited."""
+def begin_attempt(session: Session, run_id: str, number: int) -> Attempt | None:
+    """Mark a queued attempt as training; None when its run was cancelled or deleted while it
+    waited, or has a newer attempt.
+
+    Only the task that queued an attempt asks for its number. If it is training already, that task
+    has begun it and never heard so, because the connection broke just after the commit.
+    """
     run = _locked(session, run_id)
-    if run is None or run.status is not Status.INITIALIZING:
+    if run is None or run.attempt != number or run.status not in ACTIVE:
         return None
-    run.status = run.drone_model.status = Status.TRAINING
-    run.started_at = utc_now()
+    if run.status is Status.INITIALIZING:
+        run.status = run.drone_model.status = Status.TRAINING
+        run.started_at = utc_now()
     return Attempt(run.id, run.drone_model.drone_id, run.attempt, dict(run.config))
 
 

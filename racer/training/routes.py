@@ -85,9 +85,8 @@ def read_training(username: str, drone_id: str, session: SessionDep) -> Training
 )
 async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
     """Joins one that is waiting or running; trains a finished model anew."""
-    if await service.is_training(drone_id):
+    if not await service.start_again(drone_id):
         return TrainingAnswer(status="already_running", message="The model is training already.")
-    await service.start(drone_id, again=True)
     return TrainingAnswer(status="success", message="The training starts. Follow it at /ws/train.")
 
 
@@ -124,7 +123,7 @@ async def _messages(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The training's messages, or the one that says why there are none."""
     try:
-        if drone_id is None:
+        if not drone_id:  # left out, or the empty field of a form
             drone_id = await service.default_drone()
         if await service.is_open(drone_id):
             await service.start(drone_id)

@@ -64,13 +64,14 @@ class TrainingService:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._bells: dict[str, asyncio.Event] = {}
         self._reads: dict[tuple[str, int, asyncio.Event | None], asyncio.Task[Progress | None]] = {}
+        self._starting = asyncio.Lock()  # one looks for a run's task and makes it, then the next
         self._closing = False
 
     async def __aenter__(self) -> Self:
         """Queue again what an earlier server left unfinished."""
         left = await self._store.write(queries.requeue_unfinished)
-        for run_id in left:
-            self._enqueue(run_id)
+        for run_id, number in left.items():
+            self._enqueue(run_id, number)
         if left:
             log.info("trainings_resumed", runs=len(left))
         return self
@@ -96,15 +97,35 @@ class TrainingService:
         `again` trains a finished model anew. A failed or cancelled training starts afresh, as a
         new run. Raises NotFoundError for an unknown model.
         """
-        if self._closing:
-            raise UnavailableError("The server is stopping. Start the training again afterwards.")
-        run = await self._store.write(queries.start_or_join, drone_id, _configure, again=again)
-        if run.status is Status.TRAINING and run.id not in self._tasks:
-            # Its task gave up on a database that was away for long: as after a server's death.
-            await self._store.write(queries.requeue, run.id)
-        if run.status in ACTIVE and run.id not in self._tasks:
-            self._enqueue(run.id)
-        return run.id
+        run_id, _ = await self._start_or_join(drone_id, again=again)
+        return run_id
+
+    async def start_again(self, drone_id: str) -> bool:
+        """Train the model, a finished one anew; False when its training is under way already.
+
+        Raises NotFoundError for an unknown model.
+        """
+        _, queued = await self._start_or_join(drone_id, again=True)
+        return queued
+
+    async def _start_or_join(self, drone_id: str, *, again: bool) -> tuple[str, bool]:
+        """The id of the model's run, and whether a task was made for it just now."""
+        async with self._starting:
+            if self._closing:
+                raise UnavailableError(
+                    "The server is stopping. Start the training again afterwards."
+                )
+            run = await self._store.write(queries.start_or_join, drone_id, _configure, again=again)
+            if run.status not in ACTIVE or run.id in self._tasks:
+                return run.id, False
+            number: int | None = run.attempt
+            if run.status is Status.TRAINING:
+                # Its task gave up on a database that was away for long: as after a server's death.
+                number = await self._store.write(queries.requeue, run.id)
+            if number is None or self._closing:  # cancelled, or left for the next start, meanwhile
+                return run.id, False
+            self._enqueue(run.id, number)
+            return run.id, True
 
     async def cancel(self, drone_id: str) -> None:
         """End the model's training now. Raises NotFoundError, or ConflictError when none runs."""
@@ -114,11 +135,6 @@ class TrainingService:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._ring(run_id)
-
-    async def is_training(self, drone_id: str) -> bool:
-        """Whether a training waits or runs now. NotFoundError for an unknown model."""
-        run = await self._store.read(queries.newest_run, drone_id)
-        return run is not None and run.status in ACTIVE
 
     async def is_open(self, drone_id: str) -> bool:
         """Whether the model's account has no password, so that anybody may start its training."""
@@ -186,9 +202,9 @@ class TrainingService:
                 return path
         return None
 
-    def _enqueue(self, run_id: str) -> None:
+    def _enqueue(self, run_id: str, number: int) -> None:
         self._bells[run_id] = asyncio.Event()
-        task = asyncio.create_task(self._execute(run_id), name=f"training {run_id}")
+        task = asyncio.create_task(self._execute(run_id, number), name=f"training {run_id}")
         self._tasks[run_id] = task
         task.add_done_callback(lambda task: self._forget(run_id, task))
 
@@ -212,11 +228,11 @@ class TrainingService:
         else:
             await asyncio.sleep(_ORPHAN_POLL_S)
 
-    async def _execute(self, run_id: str) -> None:
+    async def _execute(self, run_id: str, number: int) -> None:
         """One attempt of one run, from the queue to its end."""
         structlog.contextvars.unbind_contextvars("request_id")  # it outlives who asked for it
         async with self._slots:
-            attempt = await self._store.write_patiently(queries.begin_attempt, run_id)
+            attempt = await self._store.write_patiently(queries.begin_attempt, run_id, number)
             if attempt is None:
                 return
             self._ring(run_id)
@@ -245,6 +261,7 @@ class TrainingService:
         directory = self._runs_dir / attempt.run_id
         with suppress(FileNotFoundError):
             shutil.rmtree(directory)
+        self._runs_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(parents=True)
         config = directory / "config.json"
         given = attempt.config | {"compile_cache": str(self._compile_cache)}

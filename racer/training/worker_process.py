@@ -29,6 +29,7 @@ _EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close it
 _LONGEST_LINE_BYTES = 1 << 20
 _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL"})
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ async def _process(
             limit=_LONGEST_LINE_BYTES,
             start_new_session=True,
             cwd=REPOSITORY,
-            env=os.environ | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
+            env=_environment(),
         )
     try:
         with suppress(ProcessLookupError):  # before it starts threads, which inherit this
@@ -86,6 +87,12 @@ async def _process(
         yield child
     finally:
         await _stop(child)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what only the server needs to know. Settings reads names in either case."""
+    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
+    return inherited | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

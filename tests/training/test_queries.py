@@ -27,7 +27,7 @@ def begin(bench: Bench, drone_id: str) -> Attempt:
         run = queries.start_or_join(session, drone_id, configure, again=False)
         assert run.seed == 3
     with bench.database.session() as session:
-        attempt = queries.begin_attempt(session, run.id)
+        attempt = queries.begin_attempt(session, run.id, run.attempt)
     assert attempt is not None
     return attempt
 
@@ -39,8 +39,19 @@ def do(bench: Bench, work: Callable[..., Any], *args: Any) -> Any:
 
 def test_a_run_begins_once(bench: Bench) -> None:
     attempt = begin(bench, bench.new_model())
-    assert do(bench, queries.begin_attempt, attempt.run_id) is None
-    assert do(bench, queries.begin_attempt, "no such run") is None
+    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number - 1) is None
+    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number + 1) is None
+    assert do(bench, queries.begin_attempt, "no such run", 1) is None
+
+
+def test_beginning_bears_a_repetition_after_a_commit_that_went_unheard(bench: Bench) -> None:
+    drone_id = bench.new_model()
+    attempt = begin(bench, drone_id)
+    [before] = bench.runs(drone_id)
+    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number) == attempt
+    assert bench.runs(drone_id)[0].started_at == before.started_at
+    do(bench, queries.cancel, drone_id)
+    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number) is None
 
 
 def test_an_epoch_that_was_stored_is_not_stored_twice(bench: Bench) -> None:
@@ -54,12 +65,12 @@ def test_an_older_attempt_cannot_write(bench: Bench) -> None:
     drone_id = bench.new_model()
     old = begin(bench, drone_id)
     assert do(bench, queries.record_epoch, old, METRICS)
-    assert do(bench, queries.requeue_unfinished) == [old.run_id]
+    assert do(bench, queries.requeue_unfinished) == {old.run_id: old.number + 1}
     assert bench.epochs(old.run_id) == []
     assert bench.model(drone_id).status is Status.INITIALIZING
     assert bench.model(drone_id).train_loss is None
     assert not do(bench, queries.record_epoch, old, METRICS)
-    new = do(bench, queries.begin_attempt, old.run_id)
+    new = do(bench, queries.begin_attempt, old.run_id, old.number + 1)
     assert new.number == old.number + 1
     assert not do(bench, queries.record_epoch, old, METRICS)
     assert not do(bench, queries.end_attempt, old, Status.FAILED, "too late")
@@ -74,7 +85,7 @@ def test_a_cancelled_run_stays_cancelled(bench: Bench) -> None:
     assert do(bench, queries.cancel, drone_id) == attempt.run_id
     assert not do(bench, queries.record_epoch, attempt, METRICS)
     assert not do(bench, queries.end_attempt, attempt, Status.FINISHED, None)
-    assert do(bench, queries.requeue_unfinished) == []
+    assert do(bench, queries.requeue_unfinished) == {}
     assert bench.runs(drone_id)[0].status is Status.CANCELLED
     with pytest.raises(ConflictError):
         do(bench, queries.cancel, drone_id)
@@ -85,7 +96,7 @@ def test_only_unfinished_runs_are_queued_again_and_the_oldest_comes_first(bench:
     attempts = [begin(bench, drone_id) for drone_id in drones]
     do(bench, queries.end_attempt, attempts[1], Status.FINISHED, None)
     left = do(bench, queries.requeue_unfinished)
-    assert left == [attempts[0].run_id, attempts[2].run_id]
+    assert list(left) == [attempts[0].run_id, attempts[2].run_id]
 
 
 def test_simultaneous_starts_of_one_model_share_a_run(bench: Bench) -> None:

@@ -9,13 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from models import Status, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
+from racer.training import queries
+from racer.training.service import TrainingService
+from racer.training.store import Store
+from racer.training.worker_process import TrainingFailedError, epochs_of
 from tests.support import REPOSITORY, wait_for
 from tests.training.conftest import FAKE_WORKER, Bench, collect, play, until
 
@@ -124,6 +130,79 @@ def test_many_starts_make_one_run(bench: Bench) -> None:
             assert await service.start(drone_id, again=True) != ids[0]
             assert (await collect(service, drone_id))[-1] == DONE
             assert len(bench.runs(drone_id)) == 2
+
+    play(scenario())
+
+
+async def orphaned(bench: Bench, service: TrainingService, drone_id: str) -> str:
+    """A run that the database takes for running though nobody executes it; its id."""
+    run_id = await service.start(drone_id)
+    await bench.holding(run_id)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"training {run_id}"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert bench.model(drone_id).status is Status.TRAINING
+    return run_id
+
+
+def test_an_orphaned_run_is_taken_up_again_once(bench: Bench) -> None:
+    drone_id = bench.new_model()
+
+    async def scenario() -> None:
+        async with bench.service(hold_after=1) as service:
+            run_id = await orphaned(bench, service, drone_id)
+            (bench.directory(run_id) / "holding").unlink()
+            answers = await asyncio.gather(*(service.start_again(drone_id) for _ in range(6)))
+            assert sorted(answers) == [False] * 5 + [True]
+            await bench.holding(run_id)
+            bench.go()
+            assert numbers(await collect(service, drone_id)) == [1, 2, 3, 4]
+            [run] = bench.runs(drone_id)
+            assert (run.id, run.attempt) == (run_id, 2)
+
+    play(scenario())
+
+
+def test_a_commit_that_went_unheard_does_not_lose_the_run(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drone_id = sqlite_bench.new_model()
+
+    async def scenario() -> None:
+        async with sqlite_bench.service() as service:
+            write, broken = Store.write, False
+
+            async def breaking(self: Store, work: Any, *args: Any, **kwargs: Any) -> Any:
+                nonlocal broken
+                result = await write(self, work, *args, **kwargs)
+                if work is queries.begin_attempt and not broken:
+                    broken = True
+                    raise OperationalError("COMMIT", {}, ConnectionError("gone"))
+                return result
+
+            monkeypatch.setattr(Store, "write", breaking)
+            await service.start(drone_id)
+            assert (await collect(service, drone_id))[-1] == DONE
+            assert broken
+
+    play(scenario())
+
+
+def test_the_worker_does_not_learn_the_servers_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "sesame")
+    monkeypatch.setenv("database_url", "postgresql://u:sesame@host/name")
+    program = (
+        "import json, os\n"
+        "told = [k for k, v in os.environ.items() if 'sesame' in v]\n"
+        "print(json.dumps({'error': f'told {told}'}))"
+    )
+
+    async def scenario() -> None:
+        with pytest.raises(TrainingFailedError, match=r"^told \[\]$"):
+            async for _ in epochs_of([sys.executable, "-c", program], log_file=tmp_path / "log"):
+                pass
 
     play(scenario())
 
