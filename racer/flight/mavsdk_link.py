@@ -20,17 +20,16 @@ from math import degrees
 from typing import Any
 
 import structlog
-from mavsdk.asyncio import ComponentType, Configuration, Mavsdk, MavsdkError, System
-from mavsdk.asyncio.plugins.action import ActionAsync, ActionError
-from mavsdk.asyncio.plugins.mavlink_direct import MavlinkDirectAsync, MavlinkMessage
-from mavsdk.asyncio.plugins.offboard import OffboardAsync, VelocityBodyYawspeed
-from mavsdk.asyncio.plugins.param import ParamAsync
+from mavsdk.asyncio import ComponentType, Configuration, Mavsdk, MavsdkError
+from mavsdk.asyncio.plugins.action import ActionError
+from mavsdk.asyncio.plugins.offboard import VelocityBodyYawspeed
 from mavsdk.logging import LogLevel, log_subscribe, log_unsubscribe
 
 from racer.errors import ConfigurationError
 from racer.flight import px4
 from racer.flight.autopilot import AutopilotError
 from racer.flight.commands import BodyVelocity
+from racer.flight.mavsdk_vehicle import AUTOPILOT, Vehicle
 from racer.flight.monitor import FlightMonitor
 from racer.flight.state import LinkLost
 
@@ -40,42 +39,24 @@ TAKEOFF_HEIGHT_M = 2.5
 _RATES_HZ = {331: 30.0, 245: 10.0, 147: 1.0}  # ODOMETRY, EXTENDED_SYS_STATE, BATTERY_STATUS
 _REQUEST_MESSAGE, _SET_MESSAGE_INTERVAL, _DO_SET_MODE = 512, 511, 176  # MAV_CMD
 _LOSS_HOLD, _LOSS_S = 5, 1.0  # PX4: hold when setpoints have been missing for 1 s
-_AUTOPILOT = 1  # MAV_COMP_ID_AUTOPILOT1
 _REBOOT_MS = 1000  # the vehicle's clock jumping back by more than this is a restart
 
-
-class _Vehicle:
-    """The system MAVSDK found and its plugins; they stay valid over losses and restarts."""
-
-    def __init__(self, system: System, system_id: int) -> None:
-        self.id = system_id
-        self.action, self.offboard = ActionAsync(system), OffboardAsync(system)
-        self.param, self.direct = ParamAsync(system), MavlinkDirectAsync(system)
-
-    def command(self, command: int, *parameters: float) -> MavlinkMessage:
-        """COMMAND_LONG to the autopilot, unused parameters zero."""
-        padded = [*parameters, *[0.0] * (7 - len(parameters))]
-        fields: dict[str, float] = {
-            "target_system": self.id,
-            "target_component": _AUTOPILOT,
-            "command": command,
-            "confirmation": 0,
-        } | {f"param{i}": value for i, value in enumerate(padded, start=1)}
-        return MavlinkMessage("COMMAND_LONG", 0, 0, self.id, _AUTOPILOT, json.dumps(fields))
-
-
-_Call = Callable[[_Vehicle], Awaitable[object]]
+Fail = Callable[[BaseException], None]
+_Call = Callable[[Vehicle], Awaitable[object]]
 
 
 class MavsdkLink:
     """An `Autopilot` over MAVSDK; feeds a FlightMonitor. Use as an async context manager."""
 
-    def __init__(self, url: str, monitor: FlightMonitor) -> None:
+    def __init__(self, url: str, monitor: FlightMonitor, fail: Fail | None = None) -> None:
+        """`fail` is told when a part of the link ended that should not have."""
         self._url = url
+        self._fail = fail
         self._monitor = monitor
         self._texts = px4.TextAssembler()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._vehicle: _Vehicle | None = None
+        self._vehicle: Vehicle | None = None
+        self._stopping: asyncio.Task[None] | None = None  # requests come after it
         self._known = False
         self._boot_ms = 0
         self.streaming = False
@@ -153,15 +134,24 @@ class MavsdkLink:
         )
 
     async def _request(self, what: str, call: _Call) -> None:
-        """Run one MAVSDK request to its end, even if cancelled: its thread cannot be stopped."""
+        """Run one MAVSDK request to its end, however often it is cancelled: its thread cannot be
+        stopped, and whatever comes next must find it done."""
+        while self._stopping is not None and not self._stopping.done():
+            await asyncio.wait([self._stopping])
         if self._vehicle is None or not self._known:
             raise AutopilotError(f"No vehicle to ask for {what}.")
         request = asyncio.ensure_future(call(self._vehicle))
+        cancelled: asyncio.CancelledError | None = None
+        while not request.done():
+            try:
+                await asyncio.wait([request])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            _ = request.cancelled() or request.exception()  # seen: nobody else asks for it
+            raise cancelled
         try:
-            await asyncio.shield(request)
-        except asyncio.CancelledError:
-            await asyncio.wait([request])
-            raise
+            request.result()
         except ActionError as error:
             reason = error.result.name.replace("_", " ").lower()
             raise AutopilotError(f"The vehicle did not accept {what}: {reason}.") from error
@@ -175,7 +165,7 @@ class MavsdkLink:
         system = await self._mavsdk.first_autopilot(timeout_s=-1.0)
         if system is None:  # destroyed while waiting
             return
-        vehicle = self._vehicle = _Vehicle(system, await system.get_system_id())
+        vehicle = self._vehicle = Vehicle(system, await system.get_system_id())
         self._spawn(self._watch_link(system.is_connected_state()))
         for name, handle in (
             ("HEARTBEAT", lambda m: self._on_heartbeat(vehicle, m)),
@@ -189,13 +179,13 @@ class MavsdkLink:
             self._spawn(self._read(vehicle, name, handle))
 
     async def _read(
-        self, vehicle: _Vehicle, name: str, handle: Callable[[px4.Fields], None]
+        self, vehicle: Vehicle, name: str, handle: Callable[[px4.Fields], None]
     ) -> None:
         """Hand each message `name` of the autopilot to `handle`; drop bad ones, say so once."""
         complained = False
         async with aclosing(vehicle.direct.subscribe_message(name)) as messages:
             async for message in messages:
-                if message.component_id != _AUTOPILOT or message.system_id != vehicle.id:
+                if message.component_id != AUTOPILOT or message.system_id != vehicle.id:
                     continue
                 try:
                     handle(json.loads(message.fields_json))
@@ -203,6 +193,7 @@ class MavsdkLink:
                     if not complained:
                         log.warning("unreadable message", name=name, error=repr(error))
                     complained = True
+        raise RuntimeError(f"the vehicle's {name} ended")  # we unsubscribe by cancelling only
 
     async def _watch_link(self, states: AsyncGenerator[bool, None]) -> None:
         """MAVSDK calls the vehicle gone after 3 s without a heartbeat."""
@@ -219,16 +210,16 @@ class MavsdkLink:
         self._monitor.apply(LinkLost())
         if self.streaming and self._vehicle is not None:
             self.streaming = False
-            self._spawn(self._stop_repeating(self._vehicle))
+            self._stopping = self._spawn(self._stop_repeating(self._vehicle))
 
-    async def _stop_repeating(self, vehicle: _Vehicle) -> None:
+    async def _stop_repeating(self, vehicle: Vehicle) -> None:
         """MAVSDK stops its setpoints before it asks for Hold, which may go unanswered."""
         try:
             await vehicle.offboard.stop()
         except MavsdkError as error:
             log.debug("hold unanswered", error=str(error))
 
-    async def _configure(self, vehicle: _Vehicle) -> None:
+    async def _configure(self, vehicle: Vehicle) -> None:
         """Set what we rely on; a vehicle that does not know one of these still flies."""
         for message_id, rate_hz in _RATES_HZ.items():
             interval = vehicle.command(_SET_MESSAGE_INTERVAL, float(message_id), 1e6 / rate_hz)
@@ -246,7 +237,7 @@ class MavsdkLink:
 
     # -- messages ---------------------------------------------------------------------------
 
-    def _on_heartbeat(self, vehicle: _Vehicle, fields: px4.Fields) -> None:
+    def _on_heartbeat(self, vehicle: Vehicle, fields: px4.Fields) -> None:
         self._monitor.apply(px4.heartbeat(fields))
         if not self._known:
             self._known = True
@@ -275,15 +266,18 @@ class MavsdkLink:
         if fields["command"] == _DO_SET_MODE and fields["result"] != 0:
             self.mode_refusals += 1
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("part of the link ended", error=repr(error))
+            log.error("part of the link ended", error=repr(error), exc_info=error)
+            if self._fail is not None:
+                self._fail(error)
 
 
 def _log_mavsdk(level: LogLevel, message: str, _file: str | None, _line: int) -> bool:

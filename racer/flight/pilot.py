@@ -61,8 +61,9 @@ class Pilot:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         for running in self._attempts:
-            running.preempted_by = running.preempted_by or command
-            running.task.cancel()
+            if running.preempted_by is None:  # once is enough, and names the first that did
+                running.preempted_by = command
+                running.task.cancel()
         attempt = _Attempt(task)
         self._attempts.append(attempt)
         mark = self._monitor.mark()
@@ -124,9 +125,7 @@ class Pilot:
 
     async def _take_off(self) -> str:
         monitor, autopilot = self._monitor, self._autopilot
-        if not await self._seen(
-            lambda: monitor.state.landed is not Landed.UNKNOWN, _LANDED_KNOWN_S
-        ):
+        if not await self._landed_known():
             raise AutopilotError("The vehicle does not say whether it is on the ground.")
         if monitor.state.mode != "HOLD":  # PX4 refuses to arm in an Offboard without setpoints
             await autopilot.hold()
@@ -184,7 +183,11 @@ class Pilot:
         return f"{command.replace('_', ' ').capitalize()} at 2.0 m/s until the next command."
 
     async def _stop(self) -> str:
-        if not self._monitor.state.in_air:
+        if self._monitor.state.landed is Landed.UNKNOWN:
+            await self._hold()  # it may fly: brake first, ask then
+            if not await self._landed_known():
+                return "Holding. The vehicle does not say whether it is on the ground."
+        if self._monitor.state.landed is Landed.ON_GROUND:
             return await self._stay_on_ground()
         await self._hold()
         return f"Holding at {self._monitor.height_m:.1f} m."
@@ -197,8 +200,9 @@ class Pilot:
         )
 
     async def _land(self) -> str:
+        await self._landed_known()  # if it will not say, it is landed as if it flew
         state = self._monitor.state
-        if not state.in_air:
+        if state.landed is Landed.ON_GROUND:
             return await self._stay_on_ground()
         if self._autopilot.streaming or state.mode == "OFFBOARD":
             await self._hold()  # landing from Offboard, PX4 would return to it once disarmed
@@ -211,7 +215,7 @@ class Pilot:
             landing = landing or state.mode == "LAND"
             if landing and state.armed and state.in_air and state.mode != "LAND":
                 raise AutopilotError(f"Something else ended the landing: {self._where()}.")
-            return not state.armed and state.landed is Landed.ON_GROUND
+            return self._down()
 
         if not await self._seen(down, limit_s):
             raise AutopilotError(
@@ -229,10 +233,17 @@ class Pilot:
         except AutopilotError:  # it had just left the ground, unseen: then bring it down
             await self._autopilot.land()
         await self._autopilot.request_heartbeat()
-        await self._demand(
-            lambda: not self._monitor.state.armed, _LAND_BASE_S, "The vehicle did not disarm"
-        )
+        await self._demand(self._down, _LAND_BASE_S, "The vehicle did not disarm on the ground")
         return "On the ground, motors off."
+
+    def _down(self) -> bool:
+        return not self._monitor.state.armed and self._monitor.state.landed is Landed.ON_GROUND
+
+    async def _landed_known(self) -> bool:
+        """Whether the vehicle says in time where it is; after a (re)connection it takes a while."""
+        return await self._seen(
+            lambda: self._monitor.state.landed is not Landed.UNKNOWN, _LANDED_KNOWN_S
+        )
 
     async def _seen(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
         """Whether the vehicle reported `predicate` in time; losing the link ends the command."""

@@ -33,6 +33,7 @@ class Px4Peer:
         self.armed = in_air
         self.custom_mode = HOLD
         self.silent = False
+        self.landed_state: int | None = None  # MAV_LANDED_STATE instead of what `in_air` says
         self.answers: dict[int, list[int]] = {}  # MAV_CMD -> MAV_RESULTs; default one ACCEPTED
         self.texts: dict[int, str] = {}  # MAV_CMD -> STATUSTEXT sent with its last answer
         self.commands: list[int] = []
@@ -83,7 +84,12 @@ class Px4Peer:
         height = 2.5 if self.in_air else 0.0
         send, mav = self._send, self._mav
         send(mav.system_time_encode(0, int(now_s * 1e3)))
-        send(mav.extended_sys_state_encode(0, 2 if self.in_air else 1))
+        landed = self.landed_state
+        send(
+            mav.extended_sys_state_encode(
+                0, (2 if self.in_air else 1) if landed is None else landed
+            )
+        )
         unknown = [float("nan")] * 21
         north_level = [1.0, 0.0, 0.0, 0.0]
         still = (0.0,) * 6

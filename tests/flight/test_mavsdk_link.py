@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 
 from racer.errors import ConfigurationError
+from racer.flight.autopilot import AutopilotError
 from racer.flight.commands import Command
 from racer.flight.connect import open_vehicle
+from racer.flight.mavsdk_link import MavsdkLink
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
 from racer.flight.state import Phase
 from tests.flight.px4_peer import OFFBOARD, POSCTL, Px4Peer
 from tests.support import claim_slot
 
-ARM, SET_MODE, TAKEOFF = 400, 176, 22
+ARM, SET_MODE, TAKEOFF, LAND = 400, 176, 22, 21
 ACCEPTED, REJECTED = 0, 1
 
 
@@ -204,6 +206,87 @@ def test_every_pre_empted_command_says_by_what_and_the_last_one_acts(port: int) 
         ]
         assert "motors off" in results[3].message
         assert not peer.armed
+
+    fly(peer, port, script)
+
+
+def test_what_is_pre_empted_twice_still_waits_for_its_request(port: int) -> None:
+    """Or the late Offboard of the first would act after the Hold of the last."""
+    peer = Px4Peer(port, in_air=True)
+    peer.answers[SET_MODE] = []  # MAVSDK asks again for a while
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        forward = asyncio.create_task(pilot.execute(Command.MOVE_FORWARD))
+        assert await until(lambda: SET_MODE in peer.commands)
+        turn = asyncio.create_task(pilot.execute(Command.TURN_LEFT))
+        await asyncio.sleep(0.05)
+        stop = asyncio.create_task(pilot.execute(Command.STOP))
+        await asyncio.sleep(0.1)
+        assert not forward.done()
+        peer.answers[SET_MODE] = [ACCEPTED]
+        results = await asyncio.gather(forward, turn, stop)
+        assert [r.message for r in results[:2]] == [
+            "Pre-empted by turn_left.",
+            "Pre-empted by stop.",
+        ]
+        assert results[2].ok, results[2]
+        peer.setpoints.clear()
+        await asyncio.sleep(0.3)
+        assert peer.setpoints == []
+
+    fly(peer, port, script)
+
+
+def test_a_request_comes_after_the_end_of_the_repetition_that_a_loss_started() -> None:
+    async def script() -> None:
+        link, gate = MavsdkLink("udpin://127.0.0.1:0", FlightMonitor()), asyncio.Event()
+
+        async def stopping() -> None:
+            await gate.wait()
+
+        link._stopping = asyncio.create_task(stopping())
+        request = asyncio.create_task(link.arm())
+        await asyncio.sleep(0.01)
+        assert not request.done()
+        gate.set()
+        with pytest.raises(AutopilotError, match="No vehicle"):
+            await request
+
+    asyncio.run(script())
+
+
+def unknown_landed(peer: Px4Peer) -> Px4Peer:
+    peer.landed_state = 0  # MAV_LANDED_STATE_UNDEFINED, as before its first report
+    return peer
+
+
+def test_stop_only_holds_a_vehicle_that_does_not_say_whether_it_flies(port: int) -> None:
+    peer = unknown_landed(Px4Peer(port, in_air=True))
+    peer.answers[ARM] = [REJECTED]  # a disarming in the air
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        result = await pilot.execute(Command.STOP)
+        assert result.ok, result
+        assert "does not say whether it is on the ground" in result.message
+        assert SET_MODE in peer.commands  # Hold
+        assert LAND not in peer.commands
+        assert ARM not in peer.commands
+
+    fly(peer, port, script)
+
+
+def test_land_lands_a_vehicle_that_says_late_that_it_flies(port: int) -> None:
+    peer = unknown_landed(Px4Peer(port, in_air=True))
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        landing = asyncio.create_task(pilot.execute(Command.LAND))
+        await asyncio.sleep(0.3)
+        peer.landed_state = None
+        assert await until(lambda: LAND in peer.commands)
+        assert ARM not in peer.commands
+        peer.in_air = peer.armed = False
+        result = await landing
+        assert result.ok, result
 
     fly(peer, port, script)
 
