@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -58,8 +59,9 @@ def earlier_holder(url: str) -> str | None:
         return None
     own = psutil.Process()
     for holder in _holders(address[1]):
-        if (holder.create_time(), holder.pid) < (own.create_time(), own.pid):
-            return _complaint(address[1], _describe(holder))
+        with suppress(psutil.Error):  # it ended while we looked
+            if (holder.create_time(), holder.pid) < (own.create_time(), own.pid):
+                return _complaint(address[1], _describe(holder))
     return None
 
 
@@ -70,7 +72,11 @@ def _holders(port: int) -> list[psutil.Process]:
         for connection in psutil.net_connections(kind="udp")
         if connection.laddr and connection.laddr.port == port and connection.pid
     }
-    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    holders = []
+    for pid in pids:
+        with suppress(psutil.Error):  # it ended while we looked
+            holders.append(psutil.Process(pid))
+    return holders
 
 
 def _describe(holder: psutil.Process) -> str:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from racer.errors import ConfigurationError
@@ -49,6 +50,36 @@ def test_of_two_that_both_hold_the_port_the_younger_one_is_told() -> None:
         )
         assert f"is held by process {os.getpid()} (" in younger
         assert earlier_holder(url) is None  # we came first
+
+
+def test_a_holder_that_ends_while_we_look_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's list is older than the look at the process: the pid may be gone by then."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+        mine = [c for c in psutil.net_connections("udp") if c.laddr and c.laddr.port == port]
+        listed = [c._replace(pid=ended.pid) for c in mine]
+        assert listed
+        monkeypatch.setattr(psutil, "net_connections", lambda kind: listed)
+        monkeypatch.setattr(psutil, "pid_exists", lambda pid: True)  # it ends right after
+        assert earlier_holder(f"udpin://127.0.0.1:{port}") is None
+        assert "another user's process" in (port_conflict(f"udpin://127.0.0.1:{port}") or "")
+        monkeypatch.setattr(psutil, "Process", lambda pid=None: _Ended(pid, ended.pid))
+        assert earlier_holder(f"udpin://127.0.0.1:{port}") is None
+
+
+class _Ended:
+    """A process that could still be opened and is gone when asked for its age."""
+
+    def __init__(self, pid: int | None, ended: int) -> None:
+        self.pid, self._ended = pid or os.getpid(), ended
+
+    def create_time(self) -> float:
+        if self.pid == self._ended:
+            raise psutil.NoSuchProcess(self.pid)
+        return 0.0
 
 
 def test_an_address_that_is_not_ours_is_said_so() -> None:
