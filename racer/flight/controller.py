@@ -14,7 +14,7 @@ import structlog
 
 from racer.errors import RacerError
 from racer.flight.commands import CommandRequest, CommandResult, parse_request
-from racer.flight.connect import open_vehicle
+from racer.flight.connect import Fail, open_vehicle
 from racer.flight.monitor import FlightMonitor, Update
 from racer.flight.pilot import Pilot
 from racer.flight.px4 import BatterySample, OdometrySample
@@ -24,19 +24,25 @@ log = structlog.get_logger()
 
 _STATE_PERIOD_S = 0.2
 _LEAVE_S = 0.5  # for the last Hold: a supervisor waits 1 s for us
+_STOPPING = "The controller is stopping."
 
 
 class Controller:
     """Joins the node, the pilot and the monitor."""
 
-    def __init__(self, pilot: Pilot, monitor: FlightMonitor) -> None:
+    def __init__(self, pilot: Pilot, monitor: FlightMonitor, fail: Fail) -> None:
+        """`fail` is told what ended that should not have."""
         self._pilot = pilot
         self._monitor = monitor
-        self._node = ControllerNode(self._on_command)
+        self._node = ControllerNode(self._on_command, fail)
         self._flights: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._closed = False  # nothing can be published any more
         monitor.listen(self._publish)
 
     def _publish(self, update: Update) -> None:
+        if self._closed:
+            return
         if isinstance(update, OdometrySample):
             self._node.publish_odometry(update)
         elif isinstance(update, BatterySample):
@@ -49,6 +55,9 @@ class Controller:
         if isinstance(request, CommandResult):
             self._answer(request)
             return
+        if self._closing:  # it would start after the last Hold
+            self._answer(CommandResult(request.command, False, _STOPPING, request.id))
+            return
         task = asyncio.get_running_loop().create_task(self._fly(request))
         self._flights.add(task)
         task.add_done_callback(self._flights.discard)
@@ -58,7 +67,7 @@ class Controller:
         try:
             result = await self._pilot.execute(command)
         except asyncio.CancelledError:
-            self._answer(CommandResult(command, False, "The controller is stopping.", request.id))
+            self._answer(CommandResult(command, False, _STOPPING, request.id))
             raise
         except Exception:  # the last edge: whatever broke, the sender gets its one answer
             log.exception("command failed", command=command)
@@ -68,7 +77,8 @@ class Controller:
     def _answer(self, result: CommandResult) -> None:
         level = log.info if result.ok else log.warning
         level("command", command=result.command, ok=result.ok, message=result.message)
-        self._node.publish_result(result)
+        if not self._closed:
+            self._node.publish_result(result)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the state at 5 Hz, on absolute deadlines, until `stop`."""
@@ -85,31 +95,50 @@ class Controller:
 
     async def close(self) -> None:
         """Give every running command its result, have the vehicle hold, leave ROS."""
+        self._closing = True
         for flight in self._flights:
             flight.cancel()
-        try:
-            async with asyncio.timeout(_LEAVE_S):
-                await asyncio.gather(*self._flights, return_exceptions=True)
-                await self._pilot.leave()
-        except (TimeoutError, RacerError) as error:
-            log.warning("the vehicle did not confirm Hold", error=str(error))
+        # Waited for, not cancelled: a request that is on its way cannot be taken back.
+        leaving = asyncio.create_task(self._leave())
+        await asyncio.wait([leaving], timeout=_LEAVE_S)
+        if not leaving.done():
+            log.warning("the vehicle did not confirm Hold", error="no answer in time")
+        self._closed = True
         self._node.close()
+
+    async def _leave(self) -> None:
+        if self._flights:
+            await asyncio.wait(self._flights)
+        try:
+            await self._pilot.leave()
+        except RacerError as error:
+            log.warning("the vehicle did not confirm Hold", error=error.message)
 
 
 async def serve(url: str) -> None:
     """Run the controller until SIGINT or SIGTERM.
 
-    Raises ConfigurationError if the URL cannot be opened or its port is somebody else's.
+    Raises ConfigurationError if the URL cannot be opened or its port is somebody else's, and
+    RuntimeError when a part ended that should not have: what we would tell from then on would be
+    old, so we leave the vehicle holding and end; who supervises us starts us anew.
     """
     stop = asyncio.Event()
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_vehicle(url) as (pilot, monitor):
+    async with open_vehicle(url, fail) as (pilot, monitor):
         log.info("listening for a vehicle", url=url)
-        controller = Controller(pilot, monitor)
+        controller = Controller(pilot, monitor, fail)
         try:
             await controller.run(stop)
         finally:
             await controller.close()
+        if failures:
+            raise RuntimeError("a part of the controller ended") from failures[0]
     log.info("controller stopped")

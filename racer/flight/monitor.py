@@ -93,7 +93,10 @@ class FlightMonitor:
 
     def _tell(self, update: Update) -> None:
         for listener in self._listeners:
-            listener(update)
+            try:
+                listener(update)
+            except Exception as error:  # not to be taken for the vehicle's message being bad
+                raise RuntimeError("a listener failed") from error
 
     def _wake(self) -> None:
         for predicate, future in self._waiters:

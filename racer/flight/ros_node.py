@@ -43,9 +43,14 @@ def state_json(state: FlightState) -> str:
 class ControllerNode:
     """Publishers, the command subscription and the thread that spins them."""
 
-    def __init__(self, on_command: Callable[[str], None]) -> None:
-        """`on_command` gets each message's text on the running asyncio loop."""
-        loop = asyncio.get_running_loop()
+    def __init__(
+        self, on_command: Callable[[str], None], fail: Callable[[BaseException], None]
+    ) -> None:
+        """On the running asyncio loop `on_command` gets each message's text, and `fail` is told
+        when the thread ended before `close`: nothing would be heard any more."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._fail = fail
+        self._closing = False
         context = copy_context()  # or what the handler logs would lose the bound fields
         # Signals are the loop's: rclpy's own handlers would shut the context down under us.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -65,13 +70,19 @@ class ControllerNode:
         self._thread.start()
 
     def _spin(self) -> None:
+        error: Exception = RuntimeError("rclpy ended its spinning")
         try:
             self._executor.spin()
-        except ExternalShutdownException:
-            return  # close() ended the context while the executor was waiting
+        except ExternalShutdownException as shutdown:
+            error = shutdown  # as it should be once close() ended the context under the executor
+        except Exception as unexpected:  # noqa: BLE001 - handed over to the loop, which ends
+            error = unexpected
+        if not self._closing:
+            self._loop.call_soon_threadsafe(self._fail, error)
 
     def close(self) -> None:
         """Stop spinning, then destroy node and context: in this order nothing is used freed."""
+        self._closing = True
         self._executor.shutdown(timeout_sec=1.0)
         self._thread.join(timeout=1.0)
         self._node.destroy_node()
