@@ -23,7 +23,9 @@ def main() -> int:
     die_with_parent()
     try:
         settings = get_settings()
-        configure_logging(settings.log_level, program="drone_controller")
+        configure_logging(
+            settings.log_level, program="drone_controller", log_format=settings.log_format
+        )
         os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
         asyncio.run(_serve(settings))

@@ -59,7 +59,7 @@ def main() -> int:
     except ConfigurationError as error:
         print(f"Toledo Racer cannot start: {error.message}", file=sys.stderr)
         return 1
-    configure_logging(settings.log_level, program="main")
+    configure_logging(settings.log_level, program="main", log_format=settings.log_format)
     for chatty in ("alembic", "uvicorn"):  # what they tell in passing, we tell in one line
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return serve(create_app(settings), settings)

@@ -9,13 +9,19 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
+from typing import Any
 
 import structlog
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PARENT_VARIABLE = "TOLEDO_PARENT_PID"
+# What moves a terminal's cursor, ends a line or turns the direction of text.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_CONTROL_IN_BLOCK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_BLOCKS = frozenset({"exception", "stack"})  # structlog's own keys of several lines
 
 
 def die_with_parent() -> None:
@@ -36,12 +42,17 @@ def is_supervised() -> bool:
     return PARENT_VARIABLE in os.environ
 
 
-def configure_logging(level: str, *, program: str) -> None:
-    """Structured lines on stderr: readable on a terminal, JSON when piped to a collector."""
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if os.environ.get("LOG_FORMAT", "console") != "json"
-        else structlog.processors.JSONRenderer()
+def configure_logging(level: str, *, program: str, log_format: str | None = None) -> None:
+    """Structured lines on stderr: readable on a terminal, JSON when piped to a collector.
+
+    `log_format` is "console" or "json" (Settings.log_format); None takes LOG_FORMAT from the
+    environment, which is how engines, who know no Settings, hear of it from their parent.
+    """
+    log_format = log_format or os.environ.get("LOG_FORMAT") or "console"
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]  # it escapes by itself
+        if log_format == "json"
+        else [escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -59,10 +70,25 @@ def configure_logging(level: str, *, program: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     structlog.contextvars.bind_contextvars(program=program)
+
+
+def escape_controls(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Show control characters as escapes: request paths and children's words are anybody's, and
+    must neither forge a line nor steer the terminal. Tracebacks keep their lines."""
+    return {_escaped(key): _escaped(value, block=key in _BLOCKS) for key, value in event.items()}
+
+
+def _escaped(value: Any, *, block: bool = False) -> Any:
+    if not isinstance(value, str):
+        return value  # shown by its repr, which escapes
+    pattern = _CONTROL_IN_BLOCK if block else _CONTROL
+    return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), value)

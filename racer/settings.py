@@ -39,7 +39,9 @@ class Settings(BaseSettings):
         "", description="postgresql://user:password@host/name; empty = SQLite in DATA_DIR."
     )
     secret_key: str = Field(
-        "", description="Signs tokens; empty = made once and kept in DATA_DIR with mode 0600."
+        "",
+        description="Signs tokens; at least 32 characters. Empty = made once and kept in DATA_DIR "
+        "with mode 0600.",
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default=["http://localhost:3000", "http://127.0.0.1:3000"],
@@ -47,6 +49,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="console = lines for people; json = an object a line."
     )
     stack: Literal["auto", "embedded", "external"] = Field(
         "auto",
