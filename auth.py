@@ -3,16 +3,21 @@
 An account without a password is open, as in the seed. One with a password is its owner's: writing
 under its name without a token is a 401, with somebody else's a 404, which tells nothing.
 A password check costs the same whether the name exists or not, and holds no database connection.
+bcrypt is slow on purpose: it runs in two threads of its own, so that guesses wait for each other
+and not the whole API for them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
@@ -27,9 +32,14 @@ from racer.settings import Settings
 
 TOKEN_LIFETIME_S = 30 * 60
 _ALGORITHM = "HS256"
+_SHORTEST_KEY = 32
 _passwords = CryptContext(schemes=["bcrypt"], bcrypt__rounds=12, bcrypt__truncate_error=True)
 # The hash of a password nobody has: checking against it takes as long as a real check.
 _NOBODY = "$2b$12$2hy6089wQKkckzek/8EiWe4HwQi6VyVA4hvmxjP.9DR30Exm74zI."
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_bcrypt_threads = ThreadPoolExecutor(2, thread_name_prefix="bcrypt")
 
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 Token = Annotated[str | None, Depends(oauth2_scheme)]
@@ -48,6 +58,12 @@ def password_matches(password: str, password_hash: str | None) -> bool:
         _passwords.verify("", _NOBODY)
         matches = False
     return matches and password_hash is not None
+
+
+async def in_bcrypt_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `hash_password` or `password_matches` when its turn comes."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_bcrypt_threads, lambda: work(*args, **kwargs))
 
 
 def create_token(user: User, secret_key: str, *, now: float | None = None) -> str:
@@ -111,6 +127,12 @@ def load_secret_key(settings: Settings) -> str:
     wins and all read the same key.
     """
     if settings.secret_key:
+        if len(settings.secret_key) < _SHORTEST_KEY:
+            raise ConfigurationError(
+                f"SECRET_KEY is shorter than {_SHORTEST_KEY} characters, so that tokens could be "
+                "forged. Make one with .venv/bin/python -c "
+                "'import secrets; print(secrets.token_urlsafe(48))', or leave it empty."
+            )
         return settings.secret_key
     path = settings.data_dir / "secret_key"
     try:
@@ -122,13 +144,13 @@ def load_secret_key(settings: Settings) -> str:
             f"Cannot keep the secret key in {path}: {error.strerror}. Make DATA_DIR writable, or "
             "set SECRET_KEY."
         ) from error
-    if len(key) < 32:
+    if len(key) < _SHORTEST_KEY:
         raise ConfigurationError(f"{path} is damaged. Delete it (everybody signs in again).")
     return key
 
 
 def _create_secret_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key.") as file:  # mode 0600
         file.write(secrets.token_urlsafe(48))
         file.flush()

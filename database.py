@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _MIGRATION_LOCK = 0x701ED0  # key of PostgreSQL's advisory lock, ours by choice
 _BUSY_TIMEOUT_MS = 10_000
+_CONNECT_TIMEOUT_S = 5
 log = structlog.get_logger(__name__)
 
 
@@ -156,8 +157,11 @@ def _make_engine(url: str) -> Engine:
             f"DATABASE_URL names {parsed.get_backend_name()}; Toledo Racer runs on postgresql "
             "and sqlite."
         )
+    # Without one, a host that swallows packets would hold a thread for minutes.
+    timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_TIMEOUT_S}
     return create_engine(
         parsed,
+        connect_args=timeout,
         pool_size=10,
         max_overflow=30,
         pool_timeout=10,
@@ -168,7 +172,8 @@ def _make_engine(url: str) -> Engine:
 
 
 def _make_directory(_dialect: object, _record: object, arguments: list[Any], _named: Any) -> None:
-    Path(arguments[0]).parent.mkdir(parents=True, exist_ok=True)
+    # For its owner only: the file holds password hashes.
+    Path(arguments[0]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

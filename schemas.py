@@ -264,6 +264,10 @@ def _default_epochs(value: object) -> object:
     return 20 if value is None or value == "" else value
 
 
+def _no_text(value: object) -> object:
+    return "" if value is None else value
+
+
 Text = Annotated[str, AfterValidator(_check_text)]
 
 
@@ -284,7 +288,7 @@ class DroneModelCreate(BaseModel):
     """A drone model to configure and train."""
 
     title: Text = Field(max_length=200, examples=["First laps"])
-    description: Text = Field("", max_length=10_000)
+    description: Annotated[Text, BeforeValidator(_no_text)] = Field("", max_length=10_000)
     training_epochs: Annotated[int, BeforeValidator(_default_epochs)] = Field(20, ge=1, le=1000)
     drone_details: DroneDetails = Field(default_factory=DroneDetails)
 

@@ -1,7 +1,7 @@
 """The seed's REST API: users, their drone models, signing in.
 
-Handlers are plain functions: they run in the thread pool, where waiting for the database holds up
-nobody else.
+Handlers that only use the database are plain functions: they run in the thread pool, where waiting
+holds up nobody else. Passwords are hashed in threads of their own (see auth).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import OAuth2PasswordRequestForm
 
 import crud
@@ -18,6 +19,7 @@ from auth import (
     OptionalUser,
     create_token,
     hash_password,
+    in_bcrypt_thread,
     password_matches,
     require_write_access,
 )
@@ -49,6 +51,16 @@ _UNKNOWN_USER = "No user has that name."
 _PROTECTED = "The account has a password: sign in first, or the token is wrong or expired."
 
 
+async def _new_account(wanted: UserCreate) -> tuple[str, str | None]:
+    """Name and password hash; hashed before the first query, as no transaction may wait for it."""
+    if wanted.password is None:
+        return wanted.username, None
+    return wanted.username, await in_bcrypt_thread(hash_password, wanted.password)
+
+
+NewAccount = Annotated[tuple[str, str | None], Depends(_new_account)]
+
+
 @router.post(
     "/users/",
     tags=["users"],
@@ -56,11 +68,10 @@ _PROTECTED = "The account has a password: sign in first, or the token is wrong o
     response_model=UserOut,
     responses=_errors(s400="The name is taken."),
 )
-def create_user(wanted: UserCreate, session: SessionDep) -> User:
+def create_user(account: NewAccount, session: SessionDep) -> User:
     """A bare `username` is enough. With a `password` the account is its owner's alone."""
-    # Hashed before the first query: a write transaction must not wait for bcrypt.
-    password_hash = None if wanted.password is None else hash_password(wanted.password)
-    return crud.create_user(session, wanted.username, password_hash=password_hash)
+    username, password_hash = account
+    return crud.create_user(session, username, password_hash=password_hash)
 
 
 @router.get(
@@ -150,16 +161,22 @@ def update_drone_model(
     summary="Sign in (OAuth2 password flow)",
     responses=_errors(s401="The name or the password is wrong."),
 )
-def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request) -> TokenOut:
+async def sign_in(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request
+) -> TokenOut:
     """A bearer token, valid for 30 minutes. The body is a form, as OAuth2 wants it."""
-    database: Database = request.app.state.database
-    with database.session(read_only=True) as session:
-        user = crud.find_user(session, form.username)
+    user = await run_in_threadpool(_find_user, request.app.state.database, form.username)
     # The session is closed: checking a password takes a quarter of a second, on purpose.
     password_hash = None if user is None else user.password_hash
-    if not password_matches(form.password, password_hash) or user is None:
+    matches = await in_bcrypt_thread(password_matches, form.password, password_hash)
+    if not matches or user is None:
         raise UnauthorizedError("The name or the password is wrong.")
     return TokenOut(
         access_token=create_token(user, request.app.state.secret_key),
         expires_in=TOKEN_LIFETIME_S,
     )
+
+
+def _find_user(database: Database, username: str) -> User | None:
+    with database.session(read_only=True) as session:
+        return crud.find_user(session, username)

@@ -240,3 +240,7 @@ def test_a_loss_keeps_every_digit(client: TestClient) -> None:
     create(client)
     answer = client.put("/drone-models/1/", json={"train_loss": math.pi * 1e-9})
     assert answer.json()["train_loss"] == math.pi * 1e-9
+
+
+def test_a_description_of_null_is_empty(client: TestClient) -> None:
+    assert create(client, description=None)["description"] == ""

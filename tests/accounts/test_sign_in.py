@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -221,9 +223,10 @@ def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert len(key) >= 32
     assert auth.load_secret_key(key_settings(directory)) == key
     assert [path.name for path in directory.iterdir()] == ["secret_key"]
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / "secret_key").stat().st_mode) == 0o600
     assert auth.load_secret_key(key_settings(tmp_path / "other")) != key
-    assert auth.load_secret_key(key_settings(directory, "mine")) == "mine"
+    assert auth.load_secret_key(key_settings(directory, "mine" * 8)) == "mine" * 8
 
 
 def test_processes_that_start_at_once_agree_on_the_key(tmp_path: Path) -> None:
@@ -239,3 +242,34 @@ def test_a_damaged_or_unreachable_key_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
         auth.load_secret_key(key_settings(tmp_path / "file" / "below"))
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 31])
+def test_a_key_that_can_be_guessed_stops_the_start(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"32 characters.*token_urlsafe") as refused:
+        auth.load_secret_key(key_settings(tmp_path, key))
+    assert key not in refused.value.message.split()
+
+
+def test_a_crowd_of_guesses_checks_two_passwords_at_a_time(
+    client: TestClient, eve: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lock, running, most = auth._passwords, threading.Lock(), 0, 0
+
+    def verify(password: str, password_hash: str) -> bool:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        matches = bool(slow.verify(password, slow_hash)) and real.verify(password, password_hash)
+        with lock:
+            running -= 1
+        return matches
+
+    slow = real.copy(bcrypt__rounds=9)  # some 25 ms: long enough that they meet
+    slow_hash = slow.hash(PASSWORD)
+    monkeypatch.setattr(auth, "_passwords", SimpleNamespace(verify=verify))
+    with ThreadPoolExecutor(8) as guessers:
+        answers = list(guessers.map(lambda n: sign_in(client, "eve", f"guess {n}"), range(8)))
+    assert {answer.status_code for answer in answers} == {401}
+    assert most == 2

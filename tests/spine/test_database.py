@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -270,3 +271,11 @@ def test_postgresql_connections_that_were_cut_are_replaced(postgres_url: str) ->
         )
     database.ping()
     database.dispose()
+
+
+def test_the_directory_of_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "new"
+    made = Database(f"sqlite:///{directory / 'racer.db'}")
+    made.ping()
+    made.dispose()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
