@@ -79,6 +79,8 @@ class _Stage:
     recording: FlightFile = field(default_factory=FlightFile)
     replay_began_s: float = 0.0
     looked_s: float = -math.inf
+    looked: bool = False  # since the last frame
+    found: Path | None = None
     drawn: Scene | None = None
     drawn_s: float = -math.inf
 
@@ -147,6 +149,11 @@ class CameraService:
         async def shoot() -> bytes | None:
             now = self._clock()
             live = self._live_scene(stage)
+            if live is None and now - stage.looked_s >= _LOOK_PERIOD_S:
+                stage.looked_s = now
+                # Not in the artist's thread: a slow database must not stop the other streams.
+                stage.found = await asyncio.to_thread(self._flight_path, stage.drone_id)
+                stage.looked = True
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._artist, self._picture, stage, live, now)
 
@@ -191,9 +198,9 @@ class CameraService:
         )
 
     def _recorded_scene(self, stage: _Stage, now: float) -> Scene:
-        if now - stage.looked_s >= _LOOK_PERIOD_S:
-            stage.looked_s = now
-            if stage.recording.refresh(self._flight_path(stage.drone_id)):
+        if stage.looked:
+            stage.looked = False
+            if stage.recording.refresh(stage.found):
                 stage.replay_began_s = now
         flight = stage.recording.flight
         if flight is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator
@@ -216,6 +217,34 @@ def test_many_viewers_cost_one_picture_each_and_none_costs_nothing(
             before = drawn
             await asyncio.sleep(0.2)
             assert drawn == before
+
+    play(scenario())
+
+
+def test_a_database_that_hangs_for_one_stream_leaves_the_others_flowing(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    async def scenario() -> None:
+        async with serving(sqlite_settings) as rig:
+            drone_id = await rig.new_model()
+
+            def hang(drone_id_asked: str) -> None:
+                if drone_id_asked == drone_id:
+                    asked.set()
+                    answered.wait(20)
+
+            monkeypatch.setattr(rig.app.state.training, "flight_path", hang)
+            path = f"/gazebo-stream/{drone_id}?username=ada"
+            waiting = asyncio.create_task(take(rig, path, 1))
+            try:
+                await until(asked.is_set)
+                async with asyncio.timeout(5):
+                    assert len(await take(rig, "/drones/1/stream", 2)) == 2
+            finally:
+                answered.set()
+            assert len(await waiting) == 1
 
     play(scenario())
 
