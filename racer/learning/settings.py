@@ -1,6 +1,6 @@
 """Hyperparameters of the trainer: one documented place, checked once.
 
-The defaults were found by measurement; docs/decisions/learning.md has the numbers.
+The defaults were found by measurement; docs/decisions/0007-learning.md has the numbers.
 """
 
 from __future__ import annotations
