@@ -163,19 +163,19 @@ def test_a_flood_is_bounded_closed_politely_and_slows_nobody_else(
             await heard(other, "command_result")
             memory = psutil.Process().memory_info().rss
             floods = asyncio.gather(*(asyncio.to_thread(flood, rig.port) for _ in range(3)))
-            waits = []
+            answered_meanwhile = 0
             while not floods.done():
-                start = time.perf_counter()
                 await other.send("stop")
                 await heard(other, "command_result")
-                waits.append(time.perf_counter() - start)
+                answered_meanwhile += not floods.done()
                 await asyncio.sleep(0.01)
             for kinds, code, reason in await floods:
                 assert code == 1008
                 assert "Too many messages" in reason
                 assert 0 < kinds.count("command_sent") < 5 * BURST
                 assert kinds.count("error") > 100
-            assert max(waits) < 0.5, "another pilot's stop waited for the floods"
+            # During the floods, not after them; seconds would measure this machine's load.
+            assert answered_meanwhile, "another pilot's stop waited for the floods"
             assert psutil.Process().memory_info().rss - memory < 50 << 20
             assert BURST <= peer.heard.count("move_forward") < 15 * BURST
 
