@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from statistics import median
 from threading import Thread
 
 import psutil
@@ -279,8 +278,8 @@ def test_viewers_see_the_newest_telemetry(settings: Settings, peer: ControllerPe
             await viewer.send("a viewer may talk, nobody listens")
             start = time.perf_counter()
             frames = [json.loads(await viewer.recv()) for _ in range(20)]
-            assert time.perf_counter() - start > 0.8, "20 frames faster than 20 Hz"
-            assert median(frame["age_s"] for frame in frames) < 0.2
+            assert 0.8 < time.perf_counter() - start < 1.5
+            assert max(frame["age_s"] for frame in frames) < 0.2
             stamps = [frame["stamp"] for frame in frames]
             assert stamps == sorted(stamps)
             assert frames[-1]["yaw_deg"] == pytest.approx(90.0)

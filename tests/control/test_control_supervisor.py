@@ -428,10 +428,12 @@ def test_auto_is_ready_at_once_and_starts_both_after_it_has_looked(
     settings = settings.model_copy(update={"stack": "auto"})
 
     async def story() -> None:
+        start = time.perf_counter()
         control = ControlService(
             settings, vehicle=script("vehicle", ASLEEP), controller=peer_program(settings)
         )
-        async with control:  # entered while it still looks
+        async with control:
+            assert time.perf_counter() - start < 0.5
             assert control.status()["stack"]["mode"] == "looking"
             result = await control.send_command("takeoff")  # waits for what is being started
             assert result.ok is True
