@@ -27,13 +27,13 @@ from racer.sim.cascade import (
     ControlState,
     acceleration_to_attitude,
     attitude_to_rates,
-    heading,
     initial_control,
     limit_acceleration,
     rate_control,
     velocity_to_acceleration,
 )
 from racer.sim.dynamics import State, rest_state, step
+from racer.sim.interface import heading
 
 CONTROL_HZ = 250
 DT_S = 1.0 / CONTROL_HZ  # one Runge-Kutta step: fine enough for the motors, compiles in half
@@ -154,7 +154,9 @@ def _tick_of(airframe: Airframe) -> Callable[[jax.Array, Any], jax.Array]:
         )
         given = limit_acceleration((x, y, z), airframe=airframe)
         acceleration = _pick(level == Level.ACCELERATION, given, acceleration)
-        attitude, lift = acceleration_to_attitude(acceleration, heading(state), airframe=airframe)
+        attitude, lift = acceleration_to_attitude(
+            acceleration, heading(state.attitude, jnp), airframe=airframe
+        )
         attitude = _pick(level == Level.ATTITUDE, (qw, qx, qy, qz), attitude)
         collective = jnp.where(level >= Level.ATTITUDE, collective, lift)
         rates = attitude_to_rates(state, attitude, yaw_rate, airframe=airframe)
@@ -198,7 +200,7 @@ def _touch_floor(state: State) -> tuple[State, jax.Array]:
     """
     touching = state.pz <= 0.0
     keep = jnp.where(touching, math.exp(-_FLOOR_BRAKE_HZ * DT_S), 1.0)
-    cos_yaw, sin_yaw = heading(state)
+    cos_yaw, sin_yaw = heading(state.attitude, jnp)
     half_cos = jnp.sqrt(jnp.maximum(0.5 * (1.0 + cos_yaw), 1e-6))
     level_w, level_z = half_cos, 0.5 * sin_yaw / half_cos
     sign = jnp.where(state.qw * level_w + state.qz * level_z < 0.0, -1.0, 1.0)

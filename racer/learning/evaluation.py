@@ -63,7 +63,7 @@ def make_evaluate(airframe: Airframe, simulation: Settings, *, starts: int) -> E
                 )
             )
             gusts = jax.random.normal(jax.random.fold_in(gust_key, loop.step), (starts, 3))
-            observation = observe(task, loop.environments)
+            observation = observe(task, loop.environments, simulation.action_space)
             action = policy_mean(parameters, normalise(normaliser, observation))
             now = loop.environments
             environments, outcome = step(task, now, action, gusts, now)

@@ -31,14 +31,8 @@ from racer.learning.networks import (
 )
 from racer.learning.settings import PpoSettings
 from racer.sim.airframe import Airframe
-from racer.sim.environment import (
-    ACTION_SIZE,
-    OBSERVATION_SIZE,
-    EnvironmentState,
-    make_step,
-    observe,
-    reset,
-)
+from racer.sim.environment import EnvironmentState, make_step, observe, reset
+from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import Settings, Task
 
 Array: TypeAlias = jax.Array
@@ -98,7 +92,13 @@ Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics
 
 
 def initial_train_state(
-    task: Task, parameters: Parameters, key: Array, *, airframe: Airframe, settings: PpoSettings
+    task: Task,
+    parameters: Parameters,
+    key: Array,
+    *,
+    airframe: Airframe,
+    simulation: Settings,
+    settings: PpoSettings,
 ) -> TrainState:
     """Drones spread over the course, observation statistics of those starts, empty moments."""
     fly_key, key = jax.random.split(key)
@@ -109,7 +109,8 @@ def initial_train_state(
         parameters=parameters,
         optimiser=_optimiser(settings).init(parameters),
         normaliser=learn_normaliser(
-            initial_normaliser(OBSERVATION_SIZE), observe(task, environments)
+            initial_normaliser(simulation.observation_size),
+            observe(task, environments, simulation.action_space),
         ),
         environments=environments,
         key=key,
@@ -148,7 +149,9 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
     ) -> tuple[TrainState, Metrics]:
         key, fly_key, shuffle_key = jax.random.split(state.key, 3)
         environments, steps = rollout(state, task, fly_key)
-        batch = _to_batch(state, task, environments, steps, settings=settings)
+        batch = _to_batch(
+            state, task, environments, steps, simulation=simulation, settings=settings
+        )
         batch = _minibatches(batch, shuffle_key, settings=settings)
 
         def one_pass(
@@ -165,7 +168,7 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
             reward=jnp.mean(steps.reward),
             crashes_per_flight=jnp.sum(steps.crashed) / ended,
         )
-        observations = steps.observation.reshape(-1, OBSERVATION_SIZE)
+        observations = steps.observation.reshape(-1, simulation.observation_size)
         normaliser = learn_normaliser(state.normaliser, observations)
         return TrainState(parameters, optimiser_state, normaliser, environments, key), metrics
 
@@ -196,7 +199,7 @@ def _make_rollout(
             environments: EnvironmentState, random: tuple[Array, Array]
         ) -> tuple[EnvironmentState, _Steps]:
             action_noise, gust_noise = random
-            observation = observe(task, environments)
+            observation = observe(task, environments, simulation.action_space)
             mean = policy_mean(state.parameters, normalise(state.normaliser, observation))
             action = mean + jnp.exp(log_std) * action_noise
             environments, outcome = step(task, environments, action, gust_noise, spare)
@@ -240,15 +243,17 @@ def _to_batch(
     environments: EnvironmentState,
     steps: _Steps,
     *,
+    simulation: Settings,
     settings: PpoSettings,
 ) -> _Batch:
     """Look at a flown rollout with the value network; samples (T, N, ...)."""
     observations = normalise(state.normaliser, steps.observation)
+    after = observe(task, environments, simulation.action_space)
     values = value(state.parameters, observations)
     gains = advantages(
         steps.reward,
         values,
-        value(state.parameters, normalise(state.normaliser, observe(task, environments))),
+        value(state.parameters, normalise(state.normaliser, after)),
         steps.done,
         discount=settings.discount,
         gae_lambda=settings.gae_lambda,

@@ -50,7 +50,7 @@ from racer.learning.ppo import (
 )
 from racer.learning.settings import PpoSettings
 from racer.sim.airframe import load_airframe
-from racer.sim.environment import ACTION_SIZE, OBSERVATION_SIZE
+from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import Settings, Task, make_task
 from racer.sim.track import load_track
 
@@ -148,7 +148,7 @@ class Training:
         key = jax.random.key(config.seed)
         parameters = initial_parameters(
             config.seed,
-            observation_size=OBSERVATION_SIZE,
+            observation_size=self._simulation.observation_size,
             action_size=ACTION_SIZE,
             hidden=ppo.hidden,
             initial_std=ppo.initial_std,
@@ -168,7 +168,9 @@ class Training:
     def _compile(self, task: Task, parameters: Parameters, key: jax.Array) -> _Programs:
         """The three programs, compiled at the same time: LLVM lets go of Python meanwhile."""
         airframe, simulation, ppo = self._airframe, self._simulation, self._config.ppo
-        initialise = jax.jit(partial(initial_train_state, airframe=airframe, settings=ppo))
+        initialise = jax.jit(
+            partial(initial_train_state, airframe=airframe, simulation=simulation, settings=ppo)
+        )
         train = jax.jit(make_epoch(airframe, simulation, ppo), donate_argnums=0)
         evaluate = jax.jit(make_evaluate(airframe, simulation, starts=ppo.evaluation_starts))
         state = jax.eval_shape(initialise, task, parameters, key)

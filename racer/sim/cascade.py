@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 
-from racer.geometry.rotation import body_x_axis, body_z_axis, conjugate, multiply
+from racer.geometry.rotation import body_z_axis, conjugate, multiply
 from racer.sim.airframe import GRAVITY_M_S2, Airframe
 from racer.sim.dynamics import (
     ROTOR_SPIN,
@@ -31,6 +31,7 @@ from racer.sim.dynamics import (
     State,
     inertia,
 )
+from racer.sim.interface import heading
 
 Vector: TypeAlias = tuple[Array, Array, Array]
 Quaternion: TypeAlias = tuple[Array, Array, Array, Array]
@@ -71,7 +72,9 @@ def velocity_control(
     control, acceleration = velocity_to_acceleration(
         control, state, velocity, airframe=airframe, dt=dt
     )
-    attitude, collective = acceleration_to_attitude(acceleration, heading(state), airframe=airframe)
+    attitude, collective = acceleration_to_attitude(
+        acceleration, heading(state.attitude, jnp), airframe=airframe
+    )
     return attitude_control(
         control, state, attitude, collective, yaw_rate, airframe=airframe, dt=dt
     )
@@ -90,13 +93,6 @@ def attitude_control(
     """Fly an attitude (body to world) with a collective thrust in [0, 1] of full."""
     rates = attitude_to_rates(state, attitude, yaw_rate, airframe=airframe)
     return rate_control(control, state, rates, collective, airframe=airframe, dt=dt)
-
-
-def heading(state: State) -> tuple[Array, Array]:
-    """(cos, sin) of the yaw: where the nose points on the map."""
-    x, y, _ = body_x_axis(state.attitude)
-    scale = 1.0 / jnp.sqrt(jnp.maximum(x * x + y * y, _SMALL))
-    return x * scale, y * scale
 
 
 def velocity_to_acceleration(

@@ -15,39 +15,36 @@ Choices:
 - Randomness comes in as arrays, drawn for many steps in one call: a step itself is deterministic
   and cheap, and the same numbers give the same flight to the last bit.
 
-Observation, 23 numbers, horizontal axes turned with the vehicle's heading (forward, left, up):
-
-| index | what | unit |
-|---|---|---|
-| 0-2 | centre of the target gate, relative to the vehicle | 10 m |
-| 3-5 | direction of flight through the target gate | 1 |
-| 6-8 | centre of the gate after it, relative to the target's (0 at the last gate) | 10 m |
-| 9-11 | direction of flight through the gate after it | 1 |
-| 12-14 | vehicle's position in the target gate's axes: ahead, left, up | 5 m, clipped to ±2 |
-| 15-17 | velocity over ground | 5 m/s |
-| 18-19 | thrust direction's forward and left part: sine of the tilt | 1 |
-| 20-22 | body rates | 5 rad/s |
+Observations and the meaning of actions: racer.sim.interface.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from racer.geometry.gates import GateFrame, cross_gate, in_gate_axes
-from racer.geometry.rotation import Vector, body_z_axis, dot
+from racer.geometry.gates import GateFrame, cross_gate
+from racer.geometry.rotation import Vector, dot
 from racer.sim.airframe import Airframe
-from racer.sim.cascade import ControlState, heading, initial_control, velocity_control
-from racer.sim.dynamics import State, rest_state
+from racer.sim.cascade import ControlState, initial_control, rate_control, velocity_control
+from racer.sim.dynamics import RotorCommand, State, rest_state
 from racer.sim.dynamics import step as fly
+from racer.sim.interface import (
+    ActionSpace,
+    Limits,
+    RateLimits,
+    Sight,
+    observation,
+    rate_setpoint,
+    velocity_setpoint,
+)
 from racer.sim.task import Settings, Task
 
 Array: TypeAlias = jax.Array
-OBSERVATION_SIZE = 23
-ACTION_SIZE = 4
 
 
 class EnvironmentState(NamedTuple):
@@ -55,6 +52,7 @@ class EnvironmentState(NamedTuple):
 
     vehicle: State
     control: ControlState
+    action: tuple[Array, Array, Array, Array]  # the one before, as the policy gave it
     passed: Array  # int32: gates passed since the start of the course
     elapsed: Array  # int32: control steps since the start of the flight
     wind_x: Array  # mean wind, m/s
@@ -76,6 +74,11 @@ class Outcome(NamedTuple):
 
 Step: TypeAlias = Callable[
     [Task, EnvironmentState, Array, Array, EnvironmentState], tuple[EnvironmentState, Outcome]
+]
+
+_Action: TypeAlias = tuple[Array, Array, Array, Array]
+_ControlLoop: TypeAlias = Callable[
+    [Task, State, ControlState, _Action, Vector], tuple[State, ControlState]
 ]
 
 
@@ -122,6 +125,7 @@ def reset(
     return EnvironmentState(
         vehicle=vehicle,
         control=initial_control(shape),
+        action=(zero, zero, zero, zero),
         passed=jnp.where(here, jnp.asarray(task.line_gate)[index], 0),
         elapsed=jnp.zeros(shape, jnp.int32),
         wind_x=task.wind_speed * jnp.cos(wind_angle),
@@ -132,26 +136,20 @@ def reset(
     )
 
 
-def observe(task: Task, state: EnvironmentState) -> Array:
-    """Observations, (..., 23) float32; the module docstring says what each number is."""
+def observe(task: Task, state: EnvironmentState, space: ActionSpace) -> Array:
+    """Observations, (..., O) float32; racer.sim.interface says what each number is."""
     vehicle = state.vehicle
-    nose = heading(vehicle)
-    target = target_gate(task, state.passed)
-    after = target_gate(task, jnp.minimum(state.passed + 1, task.passages - 1))
-    to_target = _minus(target.centre, vehicle.position)
-    between = _minus(after.centre, target.centre)
-    place = (jnp.clip(0.2 * part, -2.0, 2.0) for part in in_gate_axes(target, vehicle.position))
-    columns = (
-        *(0.1 * part for part in _level(nose, to_target)),
-        *_level(nose, target.forward),
-        *(0.1 * part for part in _level(nose, between)),
-        *_level(nose, after.forward),
-        *place,
-        *(0.2 * part for part in _level(nose, vehicle.velocity)),
-        *_level(nose, body_z_axis(vehicle.attitude))[:2],
-        *(0.2 * part for part in vehicle.rates),
+    sight = Sight(
+        position=vehicle.position,
+        velocity=vehicle.velocity,
+        attitude=vehicle.attitude,
+        rates=vehicle.rates,
+        target=target_gate(task, state.passed),
+        after=target_gate(task, jnp.minimum(state.passed + 1, task.passages - 1)),
+        action=state.action,
+        ground=task.bounds_min[2],
     )
-    return jnp.stack(columns, axis=-1)
+    return jnp.stack(observation(sight, space, jnp), axis=-1)
 
 
 def target_gate(task: Task, passed: Array) -> GateFrame:
@@ -169,24 +167,9 @@ def make_step(airframe: Airframe, settings: Settings) -> Step:
     The result takes the task, the states, actions (..., 4), standard normal gust noise (..., 3)
     and the spare states that ended flights go on from.
 
-    Action `velocity`: forward, left, up and yaw rate (positive left), in the task's units: its
-    limits, or 8 m/s and 90 °/s where those are lower, so that exploration at a high limit is not
-    wilder than at a low one. The velocity's length is cut to its limit, and its vertical part
-    to the airframe's climb rate.
+    racer.sim.interface says what the numbers of an action ask for.
     """
-    dt = settings.dt / settings.substeps
-    climb = airframe.control.velocity_max_z_m_s
-
-    def setpoint(task: Task, vehicle: State, action: Array) -> tuple[Vector, Array]:
-        forward, left, up = (task.velocity_unit * action[..., i] for i in range(3))
-        size = jnp.sqrt(forward * forward + left * left + up * up + 1e-6)
-        share = jnp.minimum(1.0, task.velocity_limit / size)
-        cos_yaw, sin_yaw = heading(vehicle)
-        east = share * (cos_yaw * forward - sin_yaw * left)
-        north = share * (sin_yaw * forward + cos_yaw * left)
-        rise: Array = jnp.clip(share * up, -climb, climb)
-        turn = jnp.clip(task.yaw_unit * action[..., 3], -task.yaw_limit, task.yaw_limit)
-        return (east, north, rise), turn
+    control_loop = _make_control_loop(airframe, settings)
 
     def step(
         task: Task,
@@ -195,30 +178,69 @@ def make_step(airframe: Airframe, settings: Settings) -> Step:
         gust_noise: Array,
         spare: EnvironmentState,
     ) -> tuple[EnvironmentState, Outcome]:
-        velocity, yaw_rate = setpoint(task, state.vehicle, action)
+        parts = (action[..., 0], action[..., 1], action[..., 2], action[..., 3])
         wind = (state.wind_x + state.gust_x, state.wind_y + state.gust_y, state.gust_z)
 
-        def substep(
-            carry: tuple[State, ControlState], _: None
-        ) -> tuple[tuple[State, ControlState], None]:
-            vehicle, control = carry
-            control, rotors = velocity_control(
-                control, vehicle, velocity, yaw_rate, airframe=airframe, dt=dt
-            )
-            return (fly(vehicle, rotors, wind, airframe=airframe, dt=dt), control), None
-
-        (vehicle, control), _ = jax.lax.scan(
-            substep, (state.vehicle, state.control), None, length=settings.substeps
-        )
+        vehicle, control = control_loop(task, state.vehicle, state.control, parts, wind)
         moved = state._replace(
             vehicle=vehicle,
             control=control,
+            action=parts,
             elapsed=state.elapsed + 1,
             **_next_gusts(task, state, gust_noise),
         )
         return _judge(task, state, moved, action, spare, airframe=airframe)
 
     return step
+
+
+def _make_control_loop(airframe: Airframe, settings: Settings) -> _ControlLoop:
+    """Flight controller and physics between two actions."""
+    dt = settings.dt / settings.substeps
+    climb = airframe.control.velocity_max_z_m_s
+    rate_limits = RateLimits(
+        hover=airframe.hover_thrust,
+        tilt_rate=math.radians(airframe.control.rate_max_xy_deg_s),
+        yaw_rate=math.radians(airframe.control.rate_max_z_deg_s),
+    )
+
+    def controller(
+        task: Task, vehicle: State, action: _Action
+    ) -> Callable[[ControlState, State], tuple[ControlState, RotorCommand]]:
+        """The setpoint stays what it was when the action came; the loops below follow it."""
+        if settings.action_space == "ctbr":
+            rates, collective = rate_setpoint(action, rate_limits, jnp)
+            return lambda control, now: rate_control(
+                control, now, rates, collective, airframe=airframe, dt=dt
+            )
+        limits = Limits(
+            velocity=task.velocity_limit,
+            velocity_unit=task.velocity_unit,
+            climb=climb,
+            yaw=task.yaw_limit,
+            yaw_unit=task.yaw_unit,
+        )
+        velocity, yaw_rate = velocity_setpoint(action, vehicle.attitude, limits, jnp)
+        return lambda control, now: velocity_control(
+            control, now, velocity, yaw_rate, airframe=airframe, dt=dt
+        )
+
+    def loop(
+        task: Task, vehicle: State, control: ControlState, action: _Action, wind: Vector
+    ) -> tuple[State, ControlState]:
+        follow = controller(task, vehicle, action)
+
+        def substep(
+            carry: tuple[State, ControlState], _: None
+        ) -> tuple[tuple[State, ControlState], None]:
+            vehicle, control = carry
+            control, rotors = follow(control, vehicle)
+            return (fly(vehicle, rotors, wind, airframe=airframe, dt=dt), control), None
+
+        flown, _ = jax.lax.scan(substep, (vehicle, control), None, length=settings.substeps)
+        return flown
+
+    return loop
 
 
 def _judge(
@@ -270,12 +292,6 @@ def _next_gusts(task: Task, state: EnvironmentState, noise: Array) -> dict[str, 
         "gust_y": gusts.keep_horizontal * state.gust_y + gusts.drive_horizontal * noise[..., 1],
         "gust_z": gusts.keep_vertical * state.gust_z + gusts.drive_vertical * noise[..., 2],
     }
-
-
-def _level(nose: tuple[Array, Array], v: Vector) -> Vector:
-    """A world vector in the frame that is level and points with the nose."""
-    cos_yaw, sin_yaw = nose
-    return cos_yaw * v[0] + sin_yaw * v[1], cos_yaw * v[1] - sin_yaw * v[0], v[2]
 
 
 def _minus(a: Vector, b: Vector) -> Vector:

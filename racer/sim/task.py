@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from racer.errors import InvalidInputError
 from racer.geometry.gates import GateFrame
 from racer.geometry.rotation import Real
+from racer.sim.interface import OBSERVATION_SIZES, ActionSpace
 from racer.sim.track import Track
 from racer.sim.wind import GustModel, dryden
 
@@ -27,7 +28,7 @@ MAX_FLIGHT_STEPS = 8192  # of one flight: bounds the memory of a recorded one
 class Settings:
     """What is compiled into the program."""
 
-    action_space: Literal["velocity"] = "velocity"
+    action_space: ActionSpace = "velocity"
     control_hz: float = 25.0  # actions per second
     substeps: int = 8  # of flight controller and physics per action
 
@@ -35,6 +36,11 @@ class Settings:
     def dt(self) -> float:
         """Seconds between actions."""
         return 1.0 / self.control_hz
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in one observation."""
+        return OBSERVATION_SIZES[self.action_space]
 
 
 class Rewards(NamedTuple):
