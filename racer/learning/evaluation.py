@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from racer.learning.networks import Normaliser, Parameters, normalise, policy_mean
+from racer.learning.networks import Normaliser, Output, Parameters, normalise, policy_mean
 from racer.sim.airframe import Airframe
 from racer.sim.environment import EnvironmentState, make_step, observe, reset
 from racer.sim.task import MAX_FLIGHT_STEPS, Settings, Task
@@ -43,7 +43,9 @@ class _Loop(NamedTuple):
 Evaluate: TypeAlias = Callable[[Parameters, Normaliser, Task, Array], Evaluation]
 
 
-def make_evaluate(airframe: Airframe, simulation: Settings, *, starts: int) -> Evaluate:
+def make_evaluate(
+    airframe: Airframe, simulation: Settings, *, starts: int, output: Output = "linear"
+) -> Evaluate:
     """Build the evaluation of a policy from `starts` starts; compile it with jax.jit.
 
     It takes weights, normaliser, task and the training's seed as a key.
@@ -64,7 +66,7 @@ def make_evaluate(airframe: Airframe, simulation: Settings, *, starts: int) -> E
             )
             gusts = jax.random.normal(jax.random.fold_in(gust_key, loop.step), (starts, 3))
             observation = observe(task, loop.environments, simulation.action_space)
-            action = policy_mean(parameters, normalise(normaliser, observation))
+            action = policy_mean(parameters, normalise(normaliser, observation), output)
             now = loop.environments
             environments, outcome = step(task, now, action, gusts, now)
             running = loop.running

@@ -9,7 +9,7 @@ is also the layout of the saved file.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 
 Array: TypeAlias = jax.Array
 Parameters: TypeAlias = dict[str, Array]
+Output: TypeAlias = Literal["linear", "tanh"]  # after the policy's last layer
 _MAX_NORMALISED = 5.0
 
 
@@ -81,9 +82,10 @@ def initial_parameters(
     return {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
 
 
-def policy_mean(parameters: Parameters, normalised: Array) -> Array:
-    """Mean action (..., A) for normalised observations (..., O)."""
-    return _perceptron(parameters, "policy", normalised)
+def policy_mean(parameters: Parameters, normalised: Array, output: Output = "linear") -> Array:
+    """The action (..., A) without exploration, for normalised observations (..., O)."""
+    last = _perceptron(parameters, "policy", normalised)
+    return jnp.tanh(last) if output == "tanh" else last
 
 
 def value(parameters: Parameters, normalised: Array) -> Array:

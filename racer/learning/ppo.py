@@ -11,6 +11,7 @@ a drone that neither crashes nor finishes has nothing left to earn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -18,24 +19,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from racer.learning.algorithm import Algorithm, Metrics, World
 from racer.learning.networks import (
     Normaliser,
     Parameters,
     entropy,
     initial_normaliser,
+    initial_parameters,
     learn_normaliser,
     log_probability,
     normalise,
     policy_mean,
     value,
 )
-from racer.learning.settings import PpoSettings
+from racer.learning.settings import AlgorithmSettings, PpoSettings
 from racer.sim.airframe import Airframe
 from racer.sim.environment import EnvironmentState, make_step, observe, reset
 from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import Settings, Task
 
 Array: TypeAlias = jax.Array
+SETTINGS = PpoSettings
 
 
 class TrainState(NamedTuple):
@@ -49,7 +53,7 @@ class TrainState(NamedTuple):
 
 
 class LossTerms(NamedTuple):
-    """The loss of a minibatch and what it is made of; means of an epoch in Metrics. () each."""
+    """The loss of a minibatch and what it is made of, () each; metrics hold an epoch's means."""
 
     loss: Array  # total: policy + value_weight · value − entropy_weight · entropy
     policy_loss: Array  # clipped surrogate
@@ -57,14 +61,6 @@ class LossTerms(NamedTuple):
     entropy: Array  # of the action distribution, nats
     kl: Array  # how far the policy moved from the one that flew, nats
     clipped: Array  # share of samples whose ratio left the clip range
-
-
-class Metrics(NamedTuple):
-    """Means over an epoch, () each."""
-
-    terms: LossTerms
-    reward: Array  # per control step
-    crashes_per_flight: Array  # share of ended training flights that crashed
 
 
 class _Batch(NamedTuple):
@@ -88,7 +84,35 @@ class _Steps(NamedTuple):
     crashed: Array
 
 
-Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics]]
+_Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics]]
+
+
+def build(world: World, settings: AlgorithmSettings) -> Algorithm:
+    """PPO for a world (racer.learning.algorithm); `settings` are PpoSettings."""
+    if not isinstance(settings, PpoSettings):
+        raise TypeError(f"PPO needs PpoSettings, not {type(settings).__name__}.")
+    airframe, simulation = world
+
+    def parameters(seed: int) -> Parameters:
+        return initial_parameters(
+            seed,
+            observation_size=simulation.observation_size,
+            action_size=ACTION_SIZE,
+            hidden=settings.hidden,
+            initial_std=settings.initial_std,
+        )
+
+    return Algorithm(
+        initial_parameters=parameters,
+        initialise=partial(
+            initial_train_state, airframe=airframe, simulation=simulation, settings=settings
+        ),
+        epoch=_make_epoch(airframe, simulation, settings),
+        policy=lambda state: (state.parameters, state.normaliser),
+        schedule=lambda epoch, epochs: learning_rates(settings, epoch=epoch, epochs=epochs),
+        output="linear",
+        steps_per_epoch=settings.steps_per_epoch,
+    )
 
 
 def initial_train_state(
@@ -125,11 +149,8 @@ def learning_rates(settings: PpoSettings, *, epoch: int, epochs: int) -> Array:
     return jnp.asarray(settings.learning_rate * falling, jnp.float32)
 
 
-def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) -> Epoch:
-    """Build the function of one epoch; compile it with jax.jit.
-
-    It takes the state, the task and the learning rate of every iteration.
-    """
+def _make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) -> _Epoch:
+    """The function of one epoch: takes the state, the task and each iteration's learning rate."""
     optimiser = _optimiser(settings)
     rollout = _make_rollout(airframe, simulation, settings)
 
@@ -163,10 +184,12 @@ def make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) 
             one_pass, (state.parameters, state.optimiser), None, length=settings.update_epochs
         )
         ended = jnp.maximum(jnp.sum(steps.done), 1)
+        means = {name: jnp.mean(part) for name, part in parts._asdict().items()}
         metrics = Metrics(
-            terms=jax.tree.map(jnp.mean, parts),
+            loss=means.pop("loss"),
             reward=jnp.mean(steps.reward),
             crashes_per_flight=jnp.sum(steps.crashed) / ended,
+            details=means,
         )
         observations = steps.observation.reshape(-1, simulation.observation_size)
         normaliser = learn_normaliser(state.normaliser, observations)

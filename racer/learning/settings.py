@@ -12,7 +12,27 @@ from racer.errors import InvalidInputError
 
 
 @dataclasses.dataclass(frozen=True)
-class PpoSettings:
+class AlgorithmSettings:
+    """Hyperparameters of an algorithm: a frozen dataclass of whole numbers and numbers.
+
+    Fields whose default is a whole number take whole numbers of 1 or more, the others finite
+    numbers of 0 or more; a subclass that wants more calls `super().__post_init__()` first.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = isinstance(field.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise InvalidInputError(f"Training: '{field.name}' must be {kind}.")
+            if not math.isfinite(value) or value < (1 if whole else 0):
+                bound = "1 or more" if whole else "0 or more"
+                raise InvalidInputError(f"Training: '{field.name}' must be {bound}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoSettings(AlgorithmSettings):
     """Proximal policy optimisation (Schulman et al. 2017) with the field's usual details."""
 
     num_envs: int = 1024  # drones flown at once
@@ -31,18 +51,9 @@ class PpoSettings:
     initial_std: float = 0.4  # of the action noise, in units of the limits
     max_gradient_norm: float = 1.0  # gradients longer than this are shortened
     along_course: float = 0.8  # share of training flights that start somewhere on the course
-    evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            whole = isinstance(field.default, int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                kind = "a whole number" if whole else "a number"
-                raise InvalidInputError(f"Training: '{field.name}' must be {kind}.")
-            if not math.isfinite(value) or value < (1 if whole else 0):
-                bound = "1 or more" if whole else "0 or more"
-                raise InvalidInputError(f"Training: '{field.name}' must be {bound}.")
+        super().__post_init__()
         if self.batch_size % self.minibatches:
             raise InvalidInputError(
                 f"Training: 'minibatches' must divide num_envs × rollout_steps = {self.batch_size}."

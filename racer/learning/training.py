@@ -8,11 +8,8 @@ Metrics of an epoch's report:
 | key | what |
 |---|---|
 | `epoch` | 1, 2, … |
-| `loss` | total loss, mean over the epoch's updates: policy + value + entropy terms, weighted |
+| `loss` | what the optimiser brings down, mean over the epoch's updates |
 | `accuracy` | share of the evaluation starts that fly every gate in order without a crash |
-| `policy_loss`, `value_loss`, `entropy` | its terms, before weighting |
-| `kl` | how far one rollout's updates move the policy, nats |
-| `clipped` | share of samples beyond the clip range |
 | `reward` | mean reward per control step of training flights |
 | `crashes_per_flight` | share of ended training flights that crashed |
 | `gates_passed` | mean gates passed by the evaluation flights |
@@ -20,103 +17,48 @@ Metrics of an epoch's report:
 | `mean_lap_time_s` | mean time of the evaluation flights that finished; null when none did |
 | `env_steps` | control steps flown in training so far |
 | `seconds` | wall time since the training began, compilation included |
+
+and the algorithm's own. PPO: `policy_loss`, `value_loss`, `entropy` (the loss's terms, before
+weighting), `kl` (how far one rollout's updates move the policy, nats), `clipped` (share of samples
+beyond the clip range).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
-from racer.errors import InvalidInputError, RacerError
+from racer.errors import RacerError
+from racer.learning.algorithm import Metrics, Schedule, State, World, build
+from racer.learning.config import TrainingConfig
 from racer.learning.evaluation import Evaluate, Evaluation, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
-from racer.learning.networks import Parameters, initial_parameters
-from racer.learning.ppo import (
-    Epoch,
-    Metrics,
-    TrainState,
-    initial_train_state,
-    learning_rates,
-    make_epoch,
-)
-from racer.learning.settings import PpoSettings
+from racer.learning.networks import Normaliser, Parameters
 from racer.sim.airframe import load_airframe
-from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import Settings, Task, make_task
-from racer.sim.track import load_track
+from racer.sim.track import Track, load_track
 
-_RANGES = {  # the same as the product's front door promises
-    "altitude_m": (1.5, 100.0),
-    "velocity_limit_m_s": (0.5, 20.0),
-    "yaw_limit_deg_s": (5.0, 360.0),
-    "wind_speed_m_s": (0.0, 15.0),
-}
+__all__ = ["Training", "TrainingConfig"]
 
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """The worker's configuration file, key by key. Any field of PpoSettings may stand beside."""
-
-    algorithm: str = "ppo"
-    epochs: int = 20
-    seed: int = 0
-    track: str = "toledo"  # a shipped course or a path to a TOML file
-    airframe: str = "x500"  # likewise
-    altitude_m: float = 2.5  # mean height of the gates
-    velocity_limit_m_s: float = 8.0
-    yaw_limit_deg_s: float = 90.0
-    wind_speed_m_s: float = 0.0  # mean; gusts come with it
-    compile_cache: str | None = None  # folder that keeps compiled programs for the next training
-    ppo: PpoSettings = dataclasses.field(default_factory=PpoSettings)
-
-    def __post_init__(self) -> None:
-        if self.algorithm == "sac":
-            raise InvalidInputError(
-                "SAC cannot be trained yet. Choose the algorithm 'ppo' in the drone model."
-            )
-        if self.algorithm != "ppo":
-            raise InvalidInputError(f"Unknown algorithm '{self.algorithm}'. Choose 'ppo'.")
-        for key, low, high in (("epochs", 1, 10_000), ("seed", 0, 2**31 - 1)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InvalidInputError(f"'{key}' must be a whole number from {low} to {high}.")
-        for key, (least, most) in _RANGES.items():
-            value = getattr(self, key)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not least <= value <= most:
-                raise InvalidInputError(f"'{key}' must be a number from {least:g} to {most:g}.")
-        for key in ("track", "airframe"):
-            if not isinstance(getattr(self, key), str):
-                raise InvalidInputError(f"'{key}' must be a text.")
-        if self.compile_cache is not None and not isinstance(self.compile_cache, str):
-            raise InvalidInputError("'compile_cache' must be a folder's path or null.")
-
-    @classmethod
-    def from_mapping(cls, given: Mapping[str, Any]) -> TrainingConfig:
-        """Read a parsed JSON object; InvalidInputError names the key that is wrong."""
-        own = {field.name for field in dataclasses.fields(cls)} - {"ppo"}
-        tuning = {field.name for field in dataclasses.fields(PpoSettings)}
-        if unknown := set(given) - own - tuning:
-            raise InvalidInputError(f"Unknown key '{min(unknown)}' in the training configuration.")
-        ppo = PpoSettings(**{key: value for key, value in given.items() if key in tuning})
-        return cls(**{key: value for key, value in given.items() if key in own}, ppo=ppo)
+_Initialise: TypeAlias = Callable[[Task, Parameters, jax.Array], State]
+_Epoch: TypeAlias = Callable[[State, Task, Schedule], tuple[State, Metrics]]
 
 
 class _Programs(NamedTuple):
     """Compiled for this training's shapes."""
 
-    train: Epoch
+    train: _Epoch
     evaluate: Evaluate
-    initialise: Callable[[Task, Parameters, jax.Array], TrainState]
+    initialise: _Initialise
 
 
 class Training:
@@ -125,11 +67,16 @@ class Training:
     def __init__(self, config: TrainingConfig, *, output: Path) -> None:
         """Raises RacerError when the configuration means nothing that can be trained."""
         self._config, self._output = config, output
-        self._airframe = load_airframe(config.airframe)
-        self._simulation = Settings()
+        simulation = Settings(
+            action_space=config.action_space,
+            control_hz=float(config.control_hz),
+            substeps=config.substeps,
+        )
+        self._world = World(load_airframe(config.airframe), simulation)
+        self._algorithm = build(config.algorithm, self._world, config.settings)
         self._task = make_task(
-            load_track(config.track, altitude_m=config.altitude_m),
-            self._simulation,
+            _load_track(config),
+            simulation,
             velocity_limit_m_s=config.velocity_limit_m_s,
             yaw_limit_deg_s=config.yaw_limit_deg_s,
             wind_speed_m_s=config.wind_speed_m_s,
@@ -140,44 +87,36 @@ class Training:
 
         Raises RacerError when the loss stops being a number.
         """
-        config, ppo = self._config, self._config.ppo
+        config, algorithm = self._config, self._algorithm
         began = time.monotonic()
         if config.compile_cache is not None:
             _keep_compiled_programs(Path(config.compile_cache))
         task = jax.device_put(self._task)
         key = jax.random.key(config.seed)
-        parameters = initial_parameters(
-            config.seed,
-            observation_size=self._simulation.observation_size,
-            action_size=ACTION_SIZE,
-            hidden=ppo.hidden,
-            initial_std=ppo.initial_std,
-        )
+        parameters = algorithm.initial_parameters(config.seed)
         programs = self._compile(task, parameters, key)
         state = programs.initialise(task, parameters, key)
         for epoch in range(1, config.epochs + 1):
-            rates = learning_rates(ppo, epoch=epoch, epochs=config.epochs)
-            state, metrics = programs.train(state, task, rates)
-            result = jax.device_get(
-                programs.evaluate(state.parameters, state.normaliser, task, key)
-            )
+            schedule = algorithm.schedule(epoch, config.epochs)
+            state, metrics = programs.train(state, task, schedule)
+            policy = algorithm.policy(state)
+            result = jax.device_get(programs.evaluate(*policy, task, key))
             report = self._report(epoch, jax.device_get(metrics), result)
-            self._write(epoch, state, result)
+            self._write(epoch, policy, result)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
 
     def _compile(self, task: Task, parameters: Parameters, key: jax.Array) -> _Programs:
         """The three programs, compiled at the same time: LLVM lets go of Python meanwhile."""
-        airframe, simulation, ppo = self._airframe, self._simulation, self._config.ppo
-        initialise = jax.jit(
-            partial(initial_train_state, airframe=airframe, simulation=simulation, settings=ppo)
+        algorithm, config = self._algorithm, self._config
+        initialise = jax.jit(algorithm.initialise)
+        train = jax.jit(algorithm.epoch, donate_argnums=0)
+        evaluate = jax.jit(
+            make_evaluate(*self._world, starts=config.evaluation_starts, output=algorithm.output)
         )
-        train = jax.jit(make_epoch(airframe, simulation, ppo), donate_argnums=0)
-        evaluate = jax.jit(make_evaluate(airframe, simulation, starts=ppo.evaluation_starts))
         state = jax.eval_shape(initialise, task, parameters, key)
-        rates = learning_rates(ppo, epoch=1, epochs=1)
         lowered = [
-            train.lower(state, task, rates),
-            evaluate.lower(state.parameters, state.normaliser, task, key),
+            train.lower(state, task, algorithm.schedule(1, config.epochs)),
+            evaluate.lower(*jax.eval_shape(algorithm.policy, state), task, key),
             initialise.lower(task, parameters, key),
         ]
         with ThreadPoolExecutor(len(lowered)) as pool:
@@ -185,14 +124,15 @@ class Training:
         return _Programs(train=compiled[0], evaluate=compiled[1], initialise=compiled[2])
 
     def _report(self, epoch: int, metrics: Metrics, result: Evaluation) -> dict[str, Any]:
-        named = metrics.terms._asdict() | metrics._asdict()
-        numbers = {name: float(value) for name, value in named.items() if name != "terms"}
+        named = metrics._asdict()
+        named |= named.pop("details")
+        numbers = {name: float(value) for name, value in named.items()}
         if not all(math.isfinite(number) for number in numbers.values()):
             raise RacerError(
                 f"The training diverged in epoch {epoch}: its loss is no number any more. "
                 "Train again, with another seed or a lower learning rate."
             )
-        laps = np.asarray(result.steps)[np.asarray(result.finished)] * self._simulation.dt
+        laps = np.asarray(result.steps)[np.asarray(result.finished)] * self._world.simulation.dt
         return {
             "epoch": epoch,
             "loss": numbers.pop("loss"),
@@ -201,18 +141,22 @@ class Training:
             "gates_passed": float(np.mean(result.passed)),
             "crashed": float(np.mean(result.crashed)),
             **numbers,
-            "env_steps": epoch * self._config.ppo.steps_per_epoch,
+            "env_steps": epoch * self._algorithm.steps_per_epoch,
         }
 
-    def _write(self, epoch: int, state: TrainState, result: Evaluation) -> None:
+    def _write(self, epoch: int, policy: tuple[Parameters, Normaliser], result: Evaluation) -> None:
         """`policy.safetensors`, and `flight.npz`: the first evaluation start, flown."""
-        tensors = dict(state.parameters)
-        tensors |= {f"observation_{k}": v for k, v in state.normaliser._asdict().items()}
-        public = {k: v for k, v in dataclasses.asdict(self._config).items() if k != "compile_cache"}
+        parameters, normaliser = policy
+        tensors = dict(parameters)
+        tensors |= {f"observation_{k}": v for k, v in normaliser._asdict().items()}
         write_tensors(
             self._output / "policy.safetensors",
             {name: np.asarray(tensor) for name, tensor in tensors.items()},
-            metadata={key: str(value) for key, value in public.items()} | {"epoch": str(epoch)},
+            metadata={
+                "config": json.dumps(self._config.to_mapping()),
+                "epoch": str(epoch),
+                "output": self._algorithm.output,
+            },
         )
         flown = int(result.steps[0])
         flight = np.asarray(result.flight)[:flown]
@@ -220,12 +164,17 @@ class Training:
         passed[-1:] = result.passed[0]
         write_arrays(
             self._output / "flight.npz",
-            t=np.arange(flown) * self._simulation.dt,
+            t=np.arange(flown) * self._world.simulation.dt,
             position=flight[:, 0:3],
             quaternion=flight[:, 3:7],
             epoch=np.array(epoch),
             gates_passed=passed,
         )
+
+
+def _load_track(config: TrainingConfig) -> Track:
+    track = load_track(config.track, altitude_m=config.altitude_m)
+    return track if config.laps is None else dataclasses.replace(track, laps=config.laps)
 
 
 def _keep_compiled_programs(folder: Path) -> None:

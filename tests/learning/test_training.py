@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from racer.errors import InvalidInputError, RacerError
+from racer.learning.settings import AlgorithmSettings, PpoSettings
 from racer.learning.training import Training, TrainingConfig
 from tests.learning.conftest import TINY
 
@@ -39,6 +42,10 @@ def test_a_seed_repeats_bit_for_bit_and_files_are_whole(tmp_path: Path, cache: s
     assert weights["policy_1_weight"].shape == (23, 16)
     assert weights["observation_mean"].shape == (23,)
     assert all(np.array_equal(weights[name], repeated[name]) for name in weights)
+    with safe_open(tmp_path / "a" / "policy.safetensors", framework="numpy") as file:
+        told = file.metadata()
+    assert json.loads(told["config"])["wind_speed_m_s"] == 3.0
+    assert (told["epoch"], told["output"]) == ("2", "linear")
 
 
 def test_the_recorded_flight_starts_at_the_start_and_is_smooth(tmp_path: Path, cache: str) -> None:
@@ -62,8 +69,8 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, cache: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"algorithm": "sac"}, "SAC cannot be trained yet.*'ppo'"),
-        ({"algorithm": "magic"}, "Unknown algorithm 'magic'"),
+        ({"algorithm": "magic"}, "Unknown algorithm 'magic'.*'ppo'"),
+        ({"algorithm": 3}, "'algorithm'"),
         ({"epochs": 0}, "'epochs'"),
         ({"seed": -1}, "'seed'"),
         ({"altitude_m": 5000.0}, "'altitude_m'.* 1.5 to 100"),
@@ -74,6 +81,14 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, cache: str) -> None:
         ({"track": "nowhere"}, "no track 'nowhere'"),
         ({"airframe": "zeppelin"}, "no airframe 'zeppelin'"),
         ({"compile_cache": 5}, "'compile_cache'"),
+        ({"action_space": "telepathy"}, "'action_space'"),
+        ({"control_hz": 1000}, "'control_hz'.* 10 to 200"),
+        ({"substeps": 0.5}, "'substeps'"),
+        ({"laps": 21}, "'laps'.* 1 to 20"),
+        ({"randomise": 1}, "'randomise'"),
+        ({"reward": ["x"]}, "'reward'"),
+        ({"evaluation_starts": 0}, "'evaluation_starts'"),
+        ({"recipe": "../x"}, "no recipe '../x'"),
     ],
 )
 def test_a_wrong_configuration_is_refused_in_words(
@@ -102,10 +117,17 @@ def test_the_ends_of_every_range_can_be_trained(
 
 def test_hyperparameters_may_stand_beside() -> None:
     config = TrainingConfig.from_mapping({"num_envs": 128})
-    assert config.ppo.num_envs == 128
+    assert config.settings == PpoSettings(num_envs=128)
     assert config.epochs == 20
     with pytest.raises(InvalidInputError, match="'minibatches'"):
         TrainingConfig.from_mapping({"num_envs": 3, "rollout_steps": 5})
+    with pytest.raises(InvalidInputError, match="not those of 'ppo'"):
+        TrainingConfig(settings=AlgorithmSettings())
+
+
+def test_a_configuration_survives_its_way_through_json() -> None:
+    config = TrainingConfig.from_mapping(TINY | {"laps": 2, "action_space": "ctbr"})
+    assert TrainingConfig.from_mapping(json.loads(json.dumps(config.to_mapping()))) == config
 
 
 @pytest.mark.slow
