@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from racer.geometry.gates import GateFrame, cross_gate
-from racer.geometry.rotation import Vector, dot
+from racer.geometry.gates import GateFrame, cross_gate, in_gate_axes
+from racer.geometry.rotation import Vector
 from racer.sim.airframe import Airframe
 from racer.sim.cascade import ControlState, initial_control, rate_control, velocity_control
 from racer.sim.dynamics import RotorCommand, State, rest_state
@@ -42,35 +42,13 @@ from racer.sim.interface import (
     rate_setpoint,
     velocity_setpoint,
 )
-from racer.sim.task import Settings, Task
+from racer.sim.reward import BUILT_IN, Reward
+from racer.sim.state import Array, EnvironmentState, Judged, Outcome
+from racer.sim.task import CrashCause, Settings, Task
 
-Array: TypeAlias = jax.Array
+__all__ = ["EnvironmentState", "Outcome", "Step", "make_step", "observe", "reset", "target_gate"]
 
-
-class EnvironmentState(NamedTuple):
-    """Drones in flight; every field has the batch's shape (...)."""
-
-    vehicle: State
-    control: ControlState
-    action: tuple[Array, Array, Array, Array]  # the one before, as the policy gave it
-    passed: Array  # int32: gates passed since the start of the course
-    elapsed: Array  # int32: control steps since the start of the flight
-    wind_x: Array  # mean wind, m/s
-    wind_y: Array
-    gust_x: Array  # m/s
-    gust_y: Array
-    gust_z: Array
-
-
-class Outcome(NamedTuple):
-    """What one control step brought, shape (...); of the flight before any auto-reset."""
-
-    reward: Array
-    done: Array  # the flight ended, for any of the three reasons
-    finished: Array  # the last gate was passed
-    crashed: Array  # ground, bounds or a frame
-    passed: Array  # bool: a gate was passed in this step
-
+_SMALL = 1e-6
 
 Step: TypeAlias = Callable[
     [Task, EnvironmentState, Array, Array, EnvironmentState], tuple[EnvironmentState, Outcome]
@@ -89,13 +67,14 @@ def reset(
     *,
     airframe: Airframe,
     along_course: float = 0.0,
+    reward: Reward | None = None,
 ) -> EnvironmentState:
     """Drones about to fly, in slightly different poses and wind.
 
     They hover around the start, up to 1.5 m away along each horizontal axis and 57° off heading,
     except a share `along_course` of them: these fly somewhere on the centre line, at up to 70 %
     of the speed limit, with any heading at all, since a policy with a low yaw limit will not
-    turn its nose along the course.
+    turn its nose along the course. A `reward` with memory must be named here too.
     """
     keys = jax.random.split(key, 4)
     here = jax.random.uniform(keys[0], shape) < along_course
@@ -133,6 +112,7 @@ def reset(
         gust_x=zero,
         gust_y=zero,
         gust_z=zero,
+        memory=(BUILT_IN if reward is None else reward).initial(shape),
     )
 
 
@@ -161,15 +141,17 @@ def target_gate(task: Task, passed: Array) -> GateFrame:
     return gate
 
 
-def make_step(airframe: Airframe, settings: Settings) -> Step:
-    """Build the step function for an airframe and an action space.
+def make_step(airframe: Airframe, settings: Settings, reward: Reward | None = None) -> Step:
+    """Build the step function for an airframe, an action space and a reward (or the built-in one).
 
     The result takes the task, the states, actions (..., 4), standard normal gust noise (..., 3)
-    and the spare states that ended flights go on from.
+    and the spare states that ended flights go on from. States and spares must come from `reset`
+    with the same reward, whose memory they carry.
 
     racer.sim.interface says what the numbers of an action ask for.
     """
     control_loop = _make_control_loop(airframe, settings)
+    rating: Reward = BUILT_IN if reward is None else reward
 
     def step(
         task: Task,
@@ -189,7 +171,7 @@ def make_step(airframe: Airframe, settings: Settings) -> Step:
             elapsed=state.elapsed + 1,
             **_next_gusts(task, state, gust_noise),
         )
-        return _judge(task, state, moved, action, spare, airframe=airframe)
+        return _settle(task, state, moved, spare, airframe=airframe, reward=rating)
 
     return step
 
@@ -243,16 +225,37 @@ def _make_control_loop(airframe: Airframe, settings: Settings) -> _ControlLoop:
     return loop
 
 
-def _judge(
+def _settle(
     task: Task,
     before: EnvironmentState,
     after: EnvironmentState,
-    action: Array,
     spare: EnvironmentState,
     *,
     airframe: Airframe,
+    reward: Reward,
 ) -> tuple[EnvironmentState, Outcome]:
-    """Gates, crashes, reward and auto-reset for one control step."""
+    """Judgement, reward and auto-reset for one control step."""
+    judged = _judge(task, before, after, airframe=airframe)
+    after = after._replace(passed=before.passed + judged.passed)
+    memory, earned = reward(task, before.memory, before, after, judged)
+    after = after._replace(memory=memory)
+    state = jax.tree.map(lambda old, new: jnp.where(judged.done, new, old), after, spare)
+    return state, Outcome(
+        reward=earned,
+        done=judged.done,
+        finished=judged.finished,
+        crashed=judged.crashed,
+        passed=judged.passed,
+        cause=judged.cause,
+        when=judged.when,
+        offset=judged.offset,
+    )
+
+
+def _judge(
+    task: Task, before: EnvironmentState, after: EnvironmentState, *, airframe: Airframe
+) -> Judged:
+    """Gates and crashes on the segment of one control step."""
     radius = airframe.body.collision_radius_m
     start, end = before.vehicle.position, after.vehicle.position
     target = target_gate(task, before.passed)
@@ -262,27 +265,45 @@ def _judge(
     )
     hit = jnp.any(cross_gate(every, start, end, radius=radius).hit, axis=0)
     low, high = task.bounds_min, task.bounds_max
-    outside = (end[2] < low[2] + radius) | (end[2] > high[2])
+    ground = end[2] < low[2] + radius
+    outside = end[2] > high[2]
     for axis in (0, 1):
         outside |= (end[axis] < low[axis]) | (end[axis] > high[axis])
-    crashed = hit | outside
+    crashed = hit | outside | ground
     gate = crossed.passed & ~crashed
-    passed = before.passed + gate
-    finished = passed >= task.passages
-    done = crashed | finished | (after.elapsed >= task.time_limit)
-    nearer = _length(_minus(target.centre, start)) - _length(_minus(target.centre, end))
-    weights = task.rewards
-    rates = dot(after.vehicle.rates, after.vehicle.rates)
-    reward = (
-        weights.progress * jnp.where(gate, 0.0, nearer)
-        + weights.gate * gate
-        + weights.crash * crashed
-        + weights.rates * rates
-        + weights.turn * jnp.clip(action[..., 3], -1.0, 1.0) ** 2
+    finished = before.passed + gate >= task.passages
+    when, offset = _crossing_point(target, start, end)
+    return Judged(
+        target=target,
+        passed=gate,
+        finished=finished,
+        crashed=crashed,
+        done=crashed | finished | (after.elapsed >= task.time_limit),
+        cause=_first_cause(
+            (hit, CrashCause.FRAME), (ground, CrashCause.GROUND), (outside, CrashCause.BOUNDS)
+        ),
+        when=when,
+        offset=offset,
     )
-    after = after._replace(passed=passed)
-    state = jax.tree.map(lambda old, new: jnp.where(done, new, old), after, spare)
-    return state, Outcome(reward, done, finished, crashed, gate)
+
+
+def _first_cause(*causes: tuple[Array, CrashCause]) -> Array:
+    """int32: the first cause in the list that holds."""
+    found = jnp.zeros(causes[0][0].shape, jnp.int32) + CrashCause.NONE
+    for holds, cause in reversed(causes):
+        found = jnp.where(holds, jnp.int32(cause), found)
+    return found
+
+
+def _crossing_point(gate: GateFrame, start: Vector, end: Vector) -> tuple[Array, Array]:
+    """Share of the segment at which it meets the gate's plane, and how far from the centre, m."""
+    x0, y0, z0 = in_gate_axes(gate, start)
+    x1, y1, z1 = in_gate_axes(gate, end)
+    ahead = x1 - x0
+    share = jnp.clip(-x0 / jnp.where(jnp.abs(ahead) > _SMALL, ahead, 1.0), _SMALL, 1.0)
+    aside, above = y0 + share * (y1 - y0), z0 + share * (z1 - z0)
+    distance: Array = jnp.sqrt(aside * aside + above * above + _SMALL * _SMALL)
+    return share, distance
 
 
 def _next_gusts(task: Task, state: EnvironmentState, noise: Array) -> dict[str, Array]:
@@ -292,11 +313,3 @@ def _next_gusts(task: Task, state: EnvironmentState, noise: Array) -> dict[str, 
         "gust_y": gusts.keep_horizontal * state.gust_y + gusts.drive_horizontal * noise[..., 1],
         "gust_z": gusts.keep_vertical * state.gust_z + gusts.drive_vertical * noise[..., 2],
     }
-
-
-def _minus(a: Vector, b: Vector) -> Vector:
-    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
-
-
-def _length(v: Vector) -> Array:
-    return jnp.sqrt(dot(v, v) + 1e-12)

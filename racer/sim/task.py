@@ -7,6 +7,7 @@ training with other settings reuses the program of the last one. NumPy only.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 from typing import NamedTuple
 
@@ -41,6 +42,16 @@ class Settings:
     def observation_size(self) -> int:
         """Numbers in one observation."""
         return OBSERVATION_SIZES[self.action_space]
+
+
+class CrashCause(enum.IntEnum):
+    """What ended a flight by a crash."""
+
+    NONE = 0
+    GROUND = 1
+    BOUNDS = 2  # left the box around the course
+    FRAME = 3  # of any gate
+    OBSTACLE = 4
 
 
 class Rewards(NamedTuple):
@@ -144,4 +155,5 @@ def _gate_arrays(track: Track) -> GateFrame:
         up=up,
         half_size=np.array([0.5 * gate.size for gate in track.gates], np.float32),
         frame=np.array([gate.frame for gate in track.gates], np.float32),
+        round=np.array([gate.shape == "round" for gate in track.gates], np.float32),
     )

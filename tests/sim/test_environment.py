@@ -20,7 +20,7 @@ from racer.sim.environment import (
     reset,
     target_gate,
 )
-from racer.sim.task import Settings, Task, make_task
+from racer.sim.task import CrashCause, Settings, Task, make_task
 from racer.sim.track import load_track, parse_track
 
 X500 = load_airframe("x500")
@@ -73,6 +73,43 @@ def test_flying_through_the_gate_counts_and_leads_to_the_next() -> None:
     assert float(target_gate(course, after.passed).centre[0][0]) == 5.0
 
 
+def test_a_passage_is_timed_within_the_step_and_measured_in_the_gates_plane() -> None:
+    """From 10 cm before the plane at 6 m/s: 0.1 m / 0.24 m of the step, and 0.3 m right of it."""
+    course = task()
+    before = placed(states(course), (0.3, 6.9, 2.5), (0.0, 6.0, 0.0))
+    _, outcome = advance(course, before, action(left=0.75))
+    assert np.all(outcome.passed)
+    assert np.all(outcome.cause == CrashCause.NONE)
+    assert float(outcome.when[0]) == pytest.approx(0.1 / 0.24, abs=0.02)
+    assert float(outcome.offset[0]) == pytest.approx(0.3, abs=0.02)
+
+
+class CountingReward:
+    """A reward with memory: the number of steps of this flight."""
+
+    def initial(self, shape: tuple[int, ...]) -> Any:
+        return jnp.zeros(shape)
+
+    def __call__(self, task: Any, memory: Any, before: Any, after: Any, judged: Any) -> Any:
+        return memory + 1.0, memory + 1.0 + 100.0 * (judged.cause == CrashCause.BOUNDS)
+
+
+def test_a_reward_of_ones_own_remembers_one_flight() -> None:
+    course, reward = task(), CountingReward()
+    own_step = jax.jit(make_step(X500, SETTINGS, reward))
+    spare = reset(course, jax.random.key(1), (N,), airframe=X500, reward=reward)
+    there = np.arange(N) == 3
+    leaving = jnp.where(there, 21.95, 5.0), jnp.where(there, 20.0, 0.0)
+    state = placed(spare, (5.0, 0.0, 2.5))
+    state, outcome = own_step(course, state, action(), jnp.zeros((N, 3)), spare)
+    vehicle = state.vehicle._replace(px=leaving[0], vx=leaving[1])
+    state, outcome = own_step(
+        course, state._replace(vehicle=vehicle), action(), jnp.zeros((N, 3)), spare
+    )
+    assert np.array_equal(outcome.reward, np.where(there, 102.0, 2.0))
+    assert np.array_equal(state.memory, np.where(there, 0.0, 2.0))
+
+
 @pytest.mark.parametrize(
     ("start", "velocity"),
     [
@@ -89,20 +126,23 @@ def test_other_crossings_do_not_count(start: Any, velocity: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "velocity"),
+    ("start", "velocity", "cause"),
     [
-        ((0.7, 6.9, 2.5), (0.0, 6.0, 0.0)),  # the target's frame
-        ((12.35, -6.4, 2.7), (0.0, -6.0, 0.0)),  # a later gate's
-        ((5.0, 0.0, 0.3), (0.0, 0.0, -3.0)),  # the ground
-        ((21.95, 0.0, 2.5), (5.0, 0.0, 0.0)),  # the bounds
-        ((5.0, 0.0, 7.95), (0.0, 0.0, 5.0)),  # the ceiling
+        ((0.7, 6.9, 2.5), (0.0, 6.0, 0.0), CrashCause.FRAME),  # the target's
+        ((12.35, -6.4, 2.7), (0.0, -6.0, 0.0), CrashCause.FRAME),  # a later gate's
+        ((5.0, 0.0, 0.3), (0.0, 0.0, -3.0), CrashCause.GROUND),
+        ((21.95, 0.0, 2.5), (5.0, 0.0, 0.0), CrashCause.BOUNDS),
+        ((5.0, 0.0, 7.95), (0.0, 0.0, 5.0), CrashCause.BOUNDS),  # the ceiling
     ],
 )
-def test_crashes_end_the_flight_and_go_on_from_the_spare(start: Any, velocity: Any) -> None:
+def test_crashes_end_the_flight_and_go_on_from_the_spare(
+    start: Any, velocity: Any, cause: CrashCause
+) -> None:
     course = task()
     spare = states(course, seed=9)
     after, outcome = advance(course, placed(states(course), start, velocity), action(), spare=spare)
     assert np.all(outcome.crashed & outcome.done)
+    assert np.all(outcome.cause == cause)
     assert not np.any(outcome.finished)
     assert float(outcome.reward[0]) < -0.2
     assert np.array_equal(after.vehicle.px, spare.vehicle.px)

@@ -1,0 +1,59 @@
+"""What the racing environment carries from step to step, and what it tells of one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+from racer.geometry.gates import GateFrame
+from racer.sim.cascade import ControlState
+from racer.sim.dynamics import State
+
+Array: TypeAlias = jax.Array
+
+
+class EnvironmentState(NamedTuple):
+    """Drones in flight; every field has the batch's shape (...)."""
+
+    vehicle: State
+    control: ControlState
+    action: tuple[Array, Array, Array, Array]  # the one before, as the policy gave it
+    passed: Array  # int32: gates passed since the start of the course
+    elapsed: Array  # int32: control steps since the start of the flight
+    wind_x: Array  # mean wind, m/s
+    wind_y: Array
+    gust_x: Array  # m/s
+    gust_y: Array
+    gust_z: Array
+    memory: Any = ()  # of the reward: arrays (...) in whatever structure it likes
+
+
+class Judged(NamedTuple):
+    """What the course says about one control step, shape (...); before any auto-reset."""
+
+    target: GateFrame  # the gate that was flown to
+    passed: Array  # bool: that gate was passed
+    finished: Array  # bool: it was the last
+    crashed: Array  # bool
+    done: Array  # bool: finished, crashed or out of time
+    cause: Array  # int32: a racer.sim.task.CrashCause
+    when: Array  # share of the step, (0, 1], at which the target's plane was crossed
+    offset: Array  # m from the target's centre, in its plane, at that moment
+
+
+class Outcome(NamedTuple):
+    """What one control step brought, shape (...); of the flight before any auto-reset.
+
+    `when` and `offset` mean something where `passed`. The moment of a passage is
+    (elapsed + when) control steps after the start, with `elapsed` of the state before the step.
+    """
+
+    reward: Array
+    done: Array  # the flight ended, for any of the three reasons
+    finished: Array  # the last gate was passed
+    crashed: Array  # ground, bounds, a frame or an obstacle
+    passed: Array  # bool: a gate was passed in this step
+    cause: Array  # int32: a racer.sim.task.CrashCause
+    when: Array  # share of the step, (0, 1], at which the gate's plane was crossed
+    offset: Array  # m from the gate's centre, in its plane, at that moment
