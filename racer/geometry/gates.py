@@ -3,7 +3,8 @@
 Between two control steps a vehicle flies very nearly a straight segment. In the gate's own axes
 (along the flight direction, left, up) the segment meets the gate's plane where the first
 coordinate changes sign; the linear interpolation of the other two at that point is exact for the
-segment. A square opening is then one comparison of the larger offset with half the size.
+segment. A square opening is then one comparison of the larger offset with half the size, a round
+one compares the distance from the centre.
 
 The vehicle is a sphere: its centre must stay a radius away from the frame, on both sides of it.
 The array-agnostic operators serve NumPy and JAX arrays of any shape alike.
@@ -15,6 +16,8 @@ from typing import NamedTuple
 
 from racer.geometry.rotation import Real, Vector, dot
 
+_SMALL = 1e-12  # m²: keeps the distance differentiable in the very centre
+
 
 class GateFrame(NamedTuple):
     """Where a gate stands: unit axes and centre, components in world coordinates, m."""
@@ -23,8 +26,9 @@ class GateFrame(NamedTuple):
     forward: Vector  # the direction of flight
     left: Vector
     up: Vector
-    half_size: Real  # m, half of the square opening's edge
+    half_size: Real  # m, half of the square opening's edge, or the round one's radius
     frame: Real  # m, width of the frame around it
+    round: Real  # 1.0 where opening and frame are round, 0.0 where they are square
 
 
 class Crossing(NamedTuple):
@@ -33,6 +37,8 @@ class Crossing(NamedTuple):
     passed: Real  # through the opening, in the direction of flight
     reverse: Real  # through the opening, against it: a miss
     hit: Real  # against the frame, from either side
+    when: Real  # share of the segment flown at the plane, in [0, 1]; 0 without a crossing
+    offset: Real  # m from the gate's centre at that moment; meaningful with a crossing
 
 
 def in_gate_axes(gate: GateFrame, point: Vector) -> Vector:
@@ -53,12 +59,22 @@ def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: float 
     backward = (x0 > 0.0) & (x1 <= 0.0)
     crossing = forward | backward
     here = crossing * 1.0
-    share = x0 / (here * (x0 - x1) + (1.0 - here))  # without a crossing it only must not be 0/0
+    share = here * x0 / (here * (x0 - x1) + (1.0 - here))  # without a crossing it is not 0/0
     aside = abs(y0 + share * (y1 - y0))
     above = abs(z0 + share * (z1 - z0))
-    inside = (aside < gate.half_size - radius) & (above < gate.half_size - radius)
-    outer = gate.half_size + gate.frame + radius
-    near = (aside < outer) & (above < outer)
+    offset = (aside * aside + above * above + _SMALL) ** 0.5
+    circular = gate.round > 0.5
+
+    def within(reach: Real) -> Real:
+        square = (aside < reach) & (above < reach)
+        return circular & (offset < reach) | (circular ^ True) & square
+
+    inside = within(gate.half_size - radius)
+    near = within(gate.half_size + gate.frame + radius)
     return Crossing(
-        passed=forward & inside, reverse=backward & inside, hit=crossing & near & (inside ^ True)
+        passed=forward & inside,
+        reverse=backward & inside,
+        hit=crossing & near & (inside ^ True),
+        when=share,
+        offset=offset,
     )

@@ -17,6 +17,23 @@ from racer.errors import InvalidInputError, NotFoundError
 
 GRAVITY_M_S2 = 9.80665  # standard gravity, ISO 80000-3
 _FOLDER = Path(__file__).parent / "airframes"
+_POSITIVE = {  # what the physics divides by; a hull of no size is a point
+    "mass_kg",
+    "inertia_x_kg_m2",
+    "inertia_y_kg_m2",
+    "inertia_z_kg_m2",
+    "arm_x_m",
+    "arm_y_m",
+    "max_speed_rad_s",
+    "thrust_coefficient",
+    "torque_per_thrust_m",
+    "time_constant_s",
+    "velocity_p_xy",
+    "velocity_p_z",
+    "capacity_ah",
+    "voltage_full_v",
+    "voltage_empty_v",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +99,21 @@ class Control:
 
 
 @dataclasses.dataclass(frozen=True)
+class Battery:
+    """A battery that sags: full thrust falls with the square of its voltage.
+
+    Open-circuit voltage falls in a straight line from full to empty; the current is
+    `current_full_a` with all rotors at full speed and full voltage, and goes with speed cubed.
+    """
+
+    capacity_ah: float
+    voltage_full_v: float
+    voltage_empty_v: float
+    resistance_ohm: float
+    current_full_a: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Airframe:
     """A quadrotor: everything the simulation and its controllers must know."""
 
@@ -90,6 +122,8 @@ class Airframe:
     rotors: Rotors
     drag: Drag
     control: Control
+    command_delay_s: float = 0.0  # from an action to the flight controller's hearing of it
+    battery: Battery | None = None  # None: full thrust is always there
 
     @property
     def rotor_thrust_max_n(self) -> float:
@@ -127,7 +161,7 @@ def load_airframe(name_or_path: str | Path) -> Airframe:
 
 def parse_airframe(table: Mapping[str, Any]) -> Airframe:
     """Build an airframe from a parsed TOML table; InvalidInputError names a wrong key."""
-    expected = {"name", "body", "rotors", "drag", "control"}
+    expected = {"name", "command_delay_s", "body", "rotors", "drag", "control", "battery"}
     if unknown := set(table) - expected:
         raise InvalidInputError(f"Airframe: unknown key '{min(unknown)}'.")
     name = table.get("name")
@@ -135,14 +169,15 @@ def parse_airframe(table: Mapping[str, Any]) -> Airframe:
         raise InvalidInputError("Airframe: 'name' must be a non-empty text.")
     airframe = Airframe(
         name=name,
-        body=_section(table, "body", Body, positive=True),
-        rotors=_section(table, "rotors", Rotors, positive=False),
-        drag=_section(table, "drag", Drag, positive=False),
-        control=_section(table, "control", Control, positive=False),
+        body=_section(table, "body", Body),
+        rotors=_section(table, "rotors", Rotors),
+        drag=_section(table, "drag", Drag),
+        control=_section(table, "control", Control),
+        command_delay_s=_delay(table),
+        battery=_section(table, "battery", Battery) if "battery" in table else None,
     )
-    for key in ("max_speed_rad_s", "thrust_coefficient", "time_constant_s"):
-        if getattr(airframe.rotors, key) <= 0.0:
-            raise InvalidInputError(f"Airframe: 'rotors.{key}' must be above 0.")
+    if airframe.battery is not None:
+        _check_battery(airframe.battery)
     if airframe.hover_thrust >= airframe.control.thrust_max:
         raise InvalidInputError(
             f"Airframe: the rotors cannot carry {airframe.body.mass_kg} kg "
@@ -151,13 +186,29 @@ def parse_airframe(table: Mapping[str, Any]) -> Airframe:
     return airframe
 
 
-_Section = TypeVar("_Section", Body, Rotors, Drag, Control)
+def _delay(table: Mapping[str, Any]) -> float:
+    value = table.get("command_delay_s", 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 0.2:
+        raise InvalidInputError("Airframe: 'command_delay_s' must be a number from 0 to 0.2.")
+    return float(value)
 
 
-def _section(
-    table: Mapping[str, Any], name: str, kind: type[_Section], *, positive: bool
-) -> _Section:
-    """One TOML table as a dataclass of finite floats that are not negative (or all positive)."""
+def _check_battery(battery: Battery) -> None:
+    if battery.voltage_full_v <= battery.voltage_empty_v:
+        raise InvalidInputError(
+            "Airframe: 'battery.voltage_full_v' must exceed 'battery.voltage_empty_v'."
+        )
+    if battery.current_full_a * battery.resistance_ohm >= 0.5 * battery.voltage_empty_v:
+        raise InvalidInputError(
+            "Airframe: 'battery.resistance_ohm' would eat half of the empty battery's voltage."
+        )
+
+
+_Section = TypeVar("_Section", Body, Rotors, Drag, Control, Battery)
+
+
+def _section(table: Mapping[str, Any], name: str, kind: type[_Section]) -> _Section:
+    """One TOML table as a dataclass of finite floats: not negative, or positive (_POSITIVE)."""
     section = table.get(name)
     if not isinstance(section, Mapping):
         raise InvalidInputError(f"Airframe: the table [{name}] is missing.")
@@ -169,8 +220,8 @@ def _section(
         value = section.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InvalidInputError(f"Airframe: '{name}.{key}' must be a number.")
-        if not math.isfinite(value) or value < 0.0 or (positive and value == 0.0):
-            bound = "above 0" if positive else "0 or more"
+        if not math.isfinite(value) or value < 0.0 or (key in _POSITIVE and value == 0.0):
+            bound = "above 0" if key in _POSITIVE else "0 or more"
             raise InvalidInputError(f"Airframe: '{name}.{key}' must be finite and {bound}.")
         values[key] = float(value)
     return kind(**values)

@@ -1,6 +1,7 @@
 """Courses of gates, read from TOML. Shipped ones and a user's own pass the same checks.
 
-A gate is a square opening in a plane; the direction of flight through it is its yaw and pitch.
+A gate is a square or round opening in a plane; the direction of flight through it is its yaw and
+pitch. An obstacle is an upright pole. docs/tracks.md describes every key.
 Only NumPy and the standard library here: the web process and the chase camera read tracks too.
 Every number has a range, every count a limit and every message names its key, because the text
 may come from a stranger.
@@ -14,17 +15,23 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from racer.errors import InvalidInputError, NotFoundError
+from racer.geometry.obstacles import Cylinder, touches
+from racer.sim import track_keys as read
 
 FloatArray: TypeAlias = NDArray[np.float64]
+GateShape: TypeAlias = Literal["square", "round"]
 MAX_TEXT_BYTES = 65_536
 MAX_GATES = 64
+MAX_OBSTACLES = 64
+MAX_LAPS = 20
 FLOOR_CLEARANCE_M = 0.4  # lowest edge of any opening above the ground
+_TABLES = {"name", "laps", "start", "bounds", "gates", "obstacles", "randomisation"}
 _FOLDER = Path(__file__).parent / "tracks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,63}")
 
@@ -36,8 +43,9 @@ class Gate:
     position: FloatArray  # (3,) m ENU, the centre
     yaw: float  # rad, counter-clockwise from east
     pitch: float  # rad, positive flies upward through it
-    size: float  # m, inner edge of the square opening
+    size: float  # m, inner edge of a square opening, diameter of a round one
     frame: float  # m, width of the frame around the opening
+    shape: GateShape = "square"
 
     @property
     def axes(self) -> FloatArray:
@@ -45,6 +53,38 @@ class Gate:
         cy, sy = math.cos(self.yaw), math.sin(self.yaw)
         cp, sp = math.cos(self.pitch), math.sin(self.pitch)
         return np.array([[cp * cy, cp * sy, sp], [-sy, cy, 0.0], [-sp * cy, -sp * sy, cp]])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Obstacle:
+    """An upright pole; touching it is a crash."""
+
+    position: FloatArray  # (3,) m ENU, the centre of its foot
+    radius: float  # m
+    height: float  # m
+
+    @property
+    def cylinder(self) -> Cylinder:
+        """The same for racer.geometry.obstacles."""
+        x, y, z = (float(part) for part in self.position)
+        return Cylinder(base=(x, y, z), radius=self.radius, height=self.height)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Randomisation:
+    """How far things may stand from where the course says, uniformly either way, per flight."""
+
+    gate_position: FloatArray  # (3,) m
+    gate_yaw: float  # rad
+    obstacle_position: FloatArray  # (3,) m
+    start_position: FloatArray  # (3,) m
+    mass: float  # kg
+    seen_within: float  # m: farther gates and obstacles appear where the course says; 0 = no limit
+
+    @classmethod
+    def none(cls) -> Randomisation:
+        """Everything stands where the course says."""
+        return cls(np.zeros(3), 0.0, np.zeros(3), np.zeros(3), 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +98,8 @@ class Track:
     bounds_min: FloatArray  # (3,) m ENU: leaving the box is a crash
     bounds_max: FloatArray  # (3,)
     laps: int
+    obstacles: tuple[Obstacle, ...] = ()
+    randomisation: Randomisation = dataclasses.field(default_factory=Randomisation.none)
 
     @property
     def passages(self) -> int:
@@ -126,43 +168,85 @@ def parse_track(text: str, *, altitude_m: float | None = None) -> Track:
 
 
 def _build(table: Mapping[str, Any]) -> Track:
-    _known(table, {"name", "laps", "start", "bounds", "gates"}, "")
+    read.known(table, _TABLES, "")
     name = table.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidInputError("Track: 'name' must be 1-64 letters, digits, spaces, - or _.")
     laps = table.get("laps", 1)
-    if isinstance(laps, bool) or not isinstance(laps, int) or not 1 <= laps <= 20:
-        raise InvalidInputError("Track: 'laps' must be a whole number from 1 to 20.")
-    gates = table.get("gates")
-    if not isinstance(gates, list) or not 1 <= len(gates) <= MAX_GATES:
-        raise InvalidInputError(f"Track: 'gates' must be a list of 1 to {MAX_GATES} [[gates]].")
-    start, bounds = _table(table, "start"), _table(table, "bounds")
-    _known(start, {"position", "yaw_deg"}, "start.")
-    _known(bounds, {"min", "max"}, "bounds.")
-    lower, upper = _point(bounds, "min", "bounds."), _point(bounds, "max", "bounds.")
+    if isinstance(laps, bool) or not isinstance(laps, int) or not 1 <= laps <= MAX_LAPS:
+        raise InvalidInputError(f"Track: 'laps' must be a whole number from 1 to {MAX_LAPS}.")
+    gates = read.tables(table, "gates", at_least=1, at_most=MAX_GATES)
+    obstacles = read.tables(table, "obstacles", at_least=0, at_most=MAX_OBSTACLES)
+    start, bounds = read.table(table, "start"), read.table(table, "bounds")
+    read.known(start, {"position", "yaw_deg"}, "start.")
+    read.known(bounds, {"min", "max"}, "bounds.")
+    lower, upper = read.point(bounds, "min", "bounds."), read.point(bounds, "max", "bounds.")
     if not np.all(upper - lower >= 1.0):
         raise InvalidInputError("Track: 'bounds.max' must exceed 'bounds.min' by 1 m or more.")
     return Track(
         name=name,
         gates=tuple(_gate(gate, f"gates[{index}].") for index, gate in enumerate(gates)),
-        start_position=_point(start, "position", "start."),
-        start_yaw=math.radians(_number(start, "yaw_deg", "start.", low=-360.0, high=360.0)),
+        start_position=read.point(start, "position", "start."),
+        start_yaw=math.radians(read.number(start, "yaw_deg", "start.", low=-360.0, high=360.0)),
         bounds_min=lower,
         bounds_max=upper,
         laps=laps,
+        obstacles=tuple(_obstacle(pole, f"obstacles[{i}].") for i, pole in enumerate(obstacles)),
+        randomisation=_randomisation(table.get("randomisation", {})),
     )
 
 
 def _gate(table: object, where: str) -> Gate:
     if not isinstance(table, Mapping):
         raise InvalidInputError(f"Track: '{where[:-1]}' must be a table.")
-    _known(table, {"position", "yaw_deg", "pitch_deg", "size_m", "frame_m"}, where)
+    read.known(table, {"position", "yaw_deg", "pitch_deg", "size_m", "frame_m", "shape"}, where)
+    shape = table.get("shape", "square")
+    if shape not in ("square", "round"):
+        raise InvalidInputError(f'Track: \'{where}shape\' must be "square" or "round".')
     return Gate(
-        position=_point(table, "position", where),
-        yaw=math.radians(_number(table, "yaw_deg", where, low=-360.0, high=360.0)),
-        pitch=math.radians(_number(table, "pitch_deg", where, low=-80.0, high=80.0, default=0.0)),
-        size=_number(table, "size_m", where, low=0.2, high=10.0),
-        frame=_number(table, "frame_m", where, low=0.0, high=2.0, default=0.15),
+        position=read.point(table, "position", where),
+        yaw=math.radians(read.number(table, "yaw_deg", where, low=-360.0, high=360.0)),
+        pitch=math.radians(
+            read.number(table, "pitch_deg", where, low=-80.0, high=80.0, default=0.0)
+        ),
+        size=read.number(table, "size_m", where, low=0.2, high=10.0),
+        frame=read.number(table, "frame_m", where, low=0.0, high=2.0, default=0.15),
+        shape=shape,
+    )
+
+
+def _obstacle(table: object, where: str) -> Obstacle:
+    if not isinstance(table, Mapping):
+        raise InvalidInputError(f"Track: '{where[:-1]}' must be a table.")
+    read.known(table, {"position", "radius_m", "height_m"}, where)
+    return Obstacle(
+        position=read.point(table, "position", where),
+        radius=read.number(table, "radius_m", where, low=0.001, high=20.0),
+        height=read.number(table, "height_m", where, low=0.01, high=200.0),
+    )
+
+
+def _randomisation(table: object) -> Randomisation:
+    """Half-widths, all zero where left out."""
+    if not isinstance(table, Mapping):
+        raise InvalidInputError("Track: 'randomisation' must be a table [randomisation].")
+    where = "randomisation."
+    known = {"gate_position_m", "gate_yaw_deg", "obstacle_position_m", "start_position_m"}
+    read.known(table, known | {"mass_kg", "seen_within_m"}, where)
+
+    def span(key: str) -> FloatArray:
+        return read.point(table, key, where, low=0.0, high=5.0, default=[0.0, 0.0, 0.0])
+
+    def single(key: str, high: float) -> float:
+        return read.number(table, key, where, low=0.0, high=high, default=0.0)
+
+    return Randomisation(
+        gate_position=span("gate_position_m"),
+        gate_yaw=math.radians(single("gate_yaw_deg", 90.0)),
+        obstacle_position=span("obstacle_position_m"),
+        start_position=span("start_position_m"),
+        mass=single("mass_kg", 10.0),
+        seen_within=single("seen_within_m", 1000.0),
     )
 
 
@@ -181,9 +265,15 @@ def _raise_to(track: Track, altitude_m: float) -> Track:
     return dataclasses.replace(
         track,
         gates=tuple(gates),
+        obstacles=tuple(_raised(pole, shift) for pole in track.obstacles),
         start_position=np.array([x, y, max(z + shift, FLOOR_CLEARANCE_M)]),
         bounds_max=ceiling,
     )
+
+
+def _raised(pole: Obstacle, shift: float) -> Obstacle:
+    """A pole keeps its foot and reaches up with the course, or sinks with it."""
+    return dataclasses.replace(pole, height=max(pole.height + shift, 0.01))
 
 
 def _check_inside(track: Track) -> None:
@@ -192,43 +282,7 @@ def _check_inside(track: Track) -> None:
     for key, point in points.items():
         if not (np.all(point > track.bounds_min) and np.all(point < track.bounds_max)):
             raise InvalidInputError(f"Track: '{key}' lies outside the bounds.")
-
-
-def _known(table: Mapping[str, Any], keys: set[str], where: str) -> None:
-    if unknown := set(table) - keys:
-        raise InvalidInputError(
-            f"Track: unknown key '{where}{min(unknown)}'; known: {', '.join(sorted(keys))}."
-        )
-
-
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = table.get(key)
-    if not isinstance(value, Mapping):
-        raise InvalidInputError(f"Track: the table [{key}] is missing.")
-    return value
-
-
-def _number(
-    table: Mapping[str, Any],
-    key: str,
-    where: str,
-    *,
-    low: float,
-    high: float,
-    default: float | None = None,
-) -> float:
-    value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidInputError(f"Track: '{where}{key}' must be a number.")
-    if not low <= value <= high:  # also refuses NaN
-        raise InvalidInputError(f"Track: '{where}{key}' must be from {low:g} to {high:g}.")
-    return float(value)
-
-
-def _point(table: Mapping[str, Any], key: str, where: str) -> FloatArray:
-    value = table.get(key)
-    if not isinstance(value, list) or len(value) != 3:
-        raise InvalidInputError(f"Track: '{where}{key}' must be three numbers [x, y, z] in m.")
-    row = {str(index): number for index, number in enumerate(value)}
-    axes = (_number(row, str(i), f"{where}{key}.", low=-1000.0, high=1000.0) for i in range(3))
-    return np.array(list(axes))
+        place = (float(point[0]), float(point[1]), float(point[2]))
+        for i, pole in enumerate(track.obstacles):
+            if touches(pole.cylinder, place, place):
+                raise InvalidInputError(f"Track: '{key}' lies inside 'obstacles[{i}]'.")

@@ -50,6 +50,34 @@ def test_a_wrong_airframe_is_refused_by_name(
         parse_airframe(table)
 
 
+def test_a_delay_and_a_battery_are_optional_and_checked(table: dict[str, Any]) -> None:
+    plain = parse_airframe(table)
+    assert (plain.command_delay_s, plain.battery) == (0.0, None)
+    battery = {
+        "capacity_ah": 5.0,
+        "voltage_full_v": 16.8,
+        "voltage_empty_v": 13.2,
+        "resistance_ohm": 0.02,
+        "current_full_a": 80.0,
+    }
+    full = parse_airframe({**table, "command_delay_s": 0.02, "battery": battery})
+    assert full.command_delay_s == 0.02
+    assert full.battery is not None
+    assert full.battery.current_full_a == 80.0
+    assert hash(full) != hash(plain)
+    for key, value, named in [
+        ("voltage_empty_v", 17.0, "'battery.voltage_full_v'"),
+        ("resistance_ohm", 1.0, "'battery.resistance_ohm'"),
+        ("capacity_ah", 0.0, "'battery.capacity_ah'"),
+        ("cells", 4, "'battery.cells'"),
+    ]:
+        with pytest.raises(InvalidInputError, match=re.escape(named)):
+            parse_airframe({**table, "battery": {**battery, key: value}})
+    for delay in (-0.01, 1.0, "soon", True):
+        with pytest.raises(InvalidInputError, match="command_delay_s"):
+            parse_airframe({**table, "command_delay_s": delay})
+
+
 def test_a_missing_table_and_a_missing_file_are_told(table: dict[str, Any]) -> None:
     del table["drag"]
     with pytest.raises(InvalidInputError, match=re.escape("[drag]")):

@@ -32,6 +32,14 @@ yaw_deg = 20
 pitch_deg = 10
 size_m = 2
 frame_m = 0.3
+shape = "round"
+[[obstacles]]
+position = [5, 1, 0]
+radius_m = 0.2
+height_m = 3
+[randomisation]
+gate_position_m = [0.1, 0.2, 0.3]
+mass_kg = 0.05
 """
 
 
@@ -76,6 +84,12 @@ def test_a_users_own_course_loads_from_a_file(tmp_path: Path) -> None:
     assert track.laps == 1
     assert track.gates[0].frame == 0.15
     assert track.gates[1].frame == 0.3
+    assert [gate.shape for gate in track.gates] == ["square", "round"]
+    assert [(pole.radius, pole.height) for pole in track.obstacles] == [(0.2, 3.0)]
+    assert track.obstacles[0].position.tolist() == [5.0, 1.0, 0.0]
+    assert track.randomisation.gate_position.tolist() == [0.1, 0.2, 0.3]
+    assert track.randomisation.obstacle_position.tolist() == [0.0, 0.0, 0.0]
+    assert track.randomisation.mass == 0.05
     forward, left, up = track.gates[1].axes
     assert np.cross(forward, left) == pytest.approx(up)
     assert forward[2] == pytest.approx(math.sin(math.radians(10.0)))
@@ -102,6 +116,17 @@ def test_a_users_own_course_loads_from_a_file(tmp_path: Path) -> None:
         ("pitch_deg = 10", "roll_deg = 10", "'gates[1].roll_deg'"),
         ("[[gates]]", "[[rings]]", "'rings'"),
         ("[[gates]]", "[[gates", "not valid TOML"),
+        ('shape = "round"', 'shape = "star"', "'gates[1].shape'"),
+        ('shape = "round"', "shape = [1]", "'gates[1].shape'"),
+        ("radius_m = 0.2", "radius_m = 0", "'obstacles[0].radius_m'"),
+        ("height_m = 3", "height_m = inf", "'obstacles[0].height_m'"),
+        ("height_m = 3", "size_m = 3", "'obstacles[0].size_m'"),
+        ("[5, 1, 0]", "[0, 0.1, 0]", "'start.position' lies inside 'obstacles[0]'"),
+        ("[5, 1, 0]", "[10, 0.1, 0]", "'gates[0].position' lies inside 'obstacles[0]'"),
+        ("[[obstacles]]", "[obstacles]", "'obstacles' must be a list of 0 to 64"),
+        ("[0.1, 0.2, 0.3]", "[0.1, 0.2]", "'randomisation.gate_position_m'"),
+        ("[0.1, 0.2, 0.3]", "[0.1, 0.2, -0.3]", "'randomisation.gate_position_m.2'"),
+        ("mass_kg = 0.05", "mass = 0.05", "'randomisation.mass'"),
     ],
 )
 def test_a_wrong_course_is_refused_by_name(old: str, new: str, named: str) -> None:
@@ -110,9 +135,13 @@ def test_a_wrong_course_is_refused_by_name(old: str, new: str, named: str) -> No
 
 
 def test_sizes_are_bounded() -> None:
-    gate = GOOD[GOOD.rindex("[[gates]]") :]
+    gate = "[[gates]]\nposition = [9, 0, 2]\nyaw_deg = 0\nsize_m = 1\n"
+    pole = "[[obstacles]]\nposition = [9, 4, 0]\nradius_m = 0.1\nheight_m = 1\n"
+    assert len(parse_track(GOOD + pole * 63 + gate * 62).gates) == 64
     with pytest.raises(InvalidInputError, match="1 to 64"):
         parse_track(GOOD + gate * 63)
+    with pytest.raises(InvalidInputError, match="0 to 64"):
+        parse_track(GOOD + pole * 64)
     with pytest.raises(InvalidInputError, match="longer than"):
         parse_track(GOOD + "#" * 70_000)
     with pytest.raises(InvalidInputError, match="altitude"):
