@@ -55,7 +55,8 @@ Step: TypeAlias = Callable[
 ]
 
 _Action: TypeAlias = tuple[Array, Array, Array, Array]
-_ControlLoop: TypeAlias = Callable[
+# Flight controller and physics of one control step: vehicle and its controller before and after.
+ControlLoop: TypeAlias = Callable[
     [Task, State, ControlState, _Action, Vector], tuple[State, ControlState]
 ]
 
@@ -141,8 +142,17 @@ def target_gate(task: Task, passed: Array) -> GateFrame:
     return gate
 
 
-def make_step(airframe: Airframe, settings: Settings, reward: Reward | None = None) -> Step:
+def make_step(
+    airframe: Airframe,
+    settings: Settings,
+    reward: Reward | None = None,
+    *,
+    loop: ControlLoop | None = None,
+) -> Step:
     """Build the step function for an airframe, an action space and a reward (or the built-in one).
+
+    `loop` takes the place of the flight controller and the physics, for those who know already
+    where the step ends (racer.learning.apg).
 
     The result takes the task, the states, actions (..., 4), standard normal gust noise (..., 3)
     and the spare states that ended flights go on from. States and spares must come from `reset`
@@ -150,7 +160,7 @@ def make_step(airframe: Airframe, settings: Settings, reward: Reward | None = No
 
     racer.sim.interface says what the numbers of an action ask for.
     """
-    control_loop = _make_control_loop(airframe, settings)
+    control_loop = loop or _make_control_loop(airframe, settings)
     rating: Reward = BUILT_IN if reward is None else reward
 
     def step(
@@ -176,7 +186,7 @@ def make_step(airframe: Airframe, settings: Settings, reward: Reward | None = No
     return step
 
 
-def _make_control_loop(airframe: Airframe, settings: Settings) -> _ControlLoop:
+def _make_control_loop(airframe: Airframe, settings: Settings) -> ControlLoop:
     """Flight controller and physics between two actions."""
     dt = settings.dt / settings.substeps
     climb = airframe.control.velocity_max_z_m_s
@@ -249,6 +259,7 @@ def _settle(
         cause=judged.cause,
         when=judged.when,
         offset=judged.offset,
+        flown=after.vehicle,
     )
 
 

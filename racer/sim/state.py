@@ -57,3 +57,4 @@ class Outcome(NamedTuple):
     cause: Array  # int32: a racer.sim.task.CrashCause
     when: Array  # share of the step, (0, 1], at which the gate's plane was crossed
     offset: Array  # m from the gate's centre, in its plane, at that moment
+    flown: State  # the vehicle at the end of the step
