@@ -1,35 +1,42 @@
 """Honest evaluation: deterministic flights from starts and winds that training never saw.
 
-Its seeds come from a stream of their own (folded with a constant that training does not use) and
-do not depend on the epoch, so that a curve over epochs compares like with like. The loop ends
-when the last drone has finished, crashed or run out of time.
+Its random numbers come from streams of their own: one that a training's epochs share, so that a
+curve over epochs compares like with like, and another for evaluations that are asked for
+afterwards, which no training has ever drawn from. The loop ends when the last drone has finished,
+crashed or run out of time. racer.learning.report turns the arrays into numbers for people.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from racer.learning.networks import Normaliser, Output, Parameters, normalise, policy_mean
 from racer.sim.airframe import Airframe
-from racer.sim.environment import EnvironmentState, make_step, observe, reset
+from racer.sim.environment import EnvironmentState, Outcome, make_step, observe, reset
 from racer.sim.task import MAX_FLIGHT_STEPS, Settings, Task
+from racer.sim.track import MAX_LAPS
 
 Array: TypeAlias = jax.Array
-_STREAM = 0x0E7A1  # folded into the seed: training never draws from this stream
+_STREAM = 0x0E7A1  # folded into a training's seed: its flights never draw from this stream
+_FRESH_STREAM = 0x0F4E5  # of evaluations that are asked for: no training draws from it
 RECORDED = 8  # numbers recorded per step: position, quaternion, gates passed
 
 
 class Evaluation(NamedTuple):
-    """Result of the flights; N starts."""
+    """Result of the flights: N starts; P passages are as many as any number of laps has."""
 
     finished: Array  # (N,) bool: every gate in order, no crash, in time
     crashed: Array  # (N,) bool
+    cause: Array  # (N,) int32: racer.sim.task.CrashCause, NONE unless crashed
     passed: Array  # (N,) int32: gates passed
     steps: Array  # (N,) int32: control steps flown
+    times: Array  # (N, P) s since the start, of every passage; 0 where there was none
+    offsets: Array  # (N, P) m from the gate's centre at that moment; likewise
+    place: Array  # (N, 3) m ENU: where the flight ended, to within one control step
     flight: Array  # (MAX_FLIGHT_STEPS, 8): the first start: x, y, z, w, x, y, z, gates passed
 
 
@@ -41,59 +48,104 @@ class _Loop(NamedTuple):
 
 
 Evaluate: TypeAlias = Callable[[Parameters, Normaliser, Task, Array], Evaluation]
+Act: TypeAlias = Callable[[Any, Array], Array]  # weights, raw observations (N, O) -> (N, A)
+Fly: TypeAlias = Callable[[Any, Task, Array], Evaluation]  # weights, task, key
 
 
 def make_evaluate(
     airframe: Airframe, simulation: Settings, *, starts: int, output: Output = "linear"
 ) -> Evaluate:
-    """Build the evaluation of a policy from `starts` starts; compile it with jax.jit.
+    """Build the evaluation that a training makes after every epoch; compile it with jax.jit.
 
-    It takes weights, normaliser, task and the training's seed as a key.
+    It takes weights, normaliser, task and the training's seed as a key, and flies `starts` starts.
     """
-    step = make_step(airframe, simulation)
+
+    def act(policy: tuple[Parameters, Normaliser], observation: Array) -> Array:
+        parameters, normaliser = policy
+        return policy_mean(parameters, normalise(normaliser, observation), output)
+
+    fly = make_flights(airframe, simulation, act, starts=starts)
 
     def evaluate(
         parameters: Parameters, normaliser: Normaliser, task: Task, key: Array
     ) -> Evaluation:
-        start_key, gust_key = jax.random.split(jax.random.fold_in(key, _STREAM))
+        return fly((parameters, normaliser), task, jax.random.fold_in(key, _STREAM))
+
+    return evaluate
+
+
+def fresh_key(seed: int) -> Array:
+    """Of an evaluation that is asked for: the starts of `seed`, which no training has seen."""
+    return jax.random.fold_in(jax.random.key(seed), _FRESH_STREAM)
+
+
+def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: int) -> Fly:
+    """Build the function that flies any policy from `starts` starts; compile it with jax.jit."""
+    step = make_step(airframe, simulation)
+
+    def fly(weights: Any, task: Task, key: Array) -> Evaluation:
+        start_key, gust_key = jax.random.split(key)
         first = reset(task, start_key, (starts,), airframe=airframe)
 
         def advance(loop: _Loop) -> _Loop:
-            result = loop.result._replace(
-                flight=jax.lax.dynamic_update_index_in_dim(
-                    loop.result.flight, _record(loop.environments), loop.step, axis=0
-                )
-            )
             gusts = jax.random.normal(jax.random.fold_in(gust_key, loop.step), (starts, 3))
-            observation = observe(task, loop.environments, simulation.action_space)
-            action = policy_mean(parameters, normalise(normaliser, observation), output)
             now = loop.environments
+            action = act(weights, observe(task, now, simulation.action_space))
             environments, outcome = step(task, now, action, gusts, now)
-            running = loop.running
-            result = result._replace(
-                finished=result.finished | (running & outcome.finished & ~outcome.crashed),
-                crashed=result.crashed | (running & outcome.crashed),
-                passed=result.passed + (running & outcome.passed),
-                steps=result.steps + running,
-            )
-            return _Loop(loop.step + 1, environments, running & ~outcome.done, result)
+            result = _note(loop, environments, outcome, dt=simulation.dt)
+            return _Loop(loop.step + 1, environments, loop.running & ~outcome.done, result)
 
-        nothing = jnp.zeros(starts, jnp.int32)
-        blank = Evaluation(
-            nothing > 0,
-            nothing > 0,
-            nothing,
-            nothing,
-            jnp.zeros((MAX_FLIGHT_STEPS, RECORDED), jnp.float32),
-        )
+        running = jnp.ones(starts, bool)
         loop = jax.lax.while_loop(
             lambda loop: jnp.any(loop.running) & (loop.step < MAX_FLIGHT_STEPS),
             advance,
-            _Loop(jnp.int32(0), first, nothing == 0, blank),
+            _Loop(jnp.int32(0), first, running, _blank(task, starts)),
         )
         return loop.result
 
-    return evaluate
+    return fly
+
+
+def _blank(task: Task, starts: int) -> Evaluation:
+    passages = task.gates.half_size.shape[0] * MAX_LAPS  # laps are data, shapes are not
+    none, count = jnp.zeros(starts, bool), jnp.zeros(starts, jnp.int32)
+    return Evaluation(
+        finished=none,
+        crashed=none,
+        cause=count,
+        passed=count,
+        steps=count,
+        times=jnp.zeros((starts, passages), jnp.float32),
+        offsets=jnp.zeros((starts, passages), jnp.float32),
+        place=jnp.zeros((starts, 3), jnp.float32),
+        flight=jnp.zeros((MAX_FLIGHT_STEPS, RECORDED), jnp.float32),
+    )
+
+
+def _note(loop: _Loop, after: EnvironmentState, outcome: Outcome, *, dt: float) -> Evaluation:
+    """Add what one control step brought to the flights that were still under way before it.
+
+    A drone whose flight ended stands where it was before the step, and stays there.
+    """
+    result, running = loop.result, loop.running
+    passed = running & outcome.passed
+    rows = jnp.arange(running.shape[0])
+    column = jnp.where(passed, result.passed, result.times.shape[1])  # beyond the end: dropped
+    moment = dt * (result.steps + outcome.when)
+    place = jnp.stack(after.vehicle.position, axis=-1)
+    return Evaluation(
+        finished=result.finished | (running & outcome.finished & ~outcome.crashed),
+        crashed=result.crashed | (running & outcome.crashed),
+        cause=jnp.where(running & outcome.crashed, outcome.cause, result.cause),
+        passed=result.passed + passed,
+        steps=result.steps + running,
+        times=result.times.at[rows, column].set(moment, mode="drop"),
+        offsets=result.offsets.at[rows, column].set(outcome.offset, mode="drop"),
+        place=jnp.where(running[:, None], place, result.place),
+        flight=jax.lax.dynamic_update_index_in_dim(
+            result.flight, _record(loop.environments), loop.step, axis=0
+        ),
+    )
 
 
 def _record(environments: EnvironmentState) -> Array:

@@ -12,15 +12,17 @@ Metrics of an epoch's report:
 | `accuracy` | share of the evaluation starts that fly every gate in order without a crash |
 | `reward` | mean reward per control step of training flights |
 | `crashes_per_flight` | share of ended training flights that crashed |
+| `mean_lap_time_s`, `best_…`, `median_…`, `p95_…` | of those that finished; null when none did |
 | `gates_passed` | mean gates passed by the evaluation flights |
-| `crashed` | share of the evaluation flights that crashed |
-| `mean_lap_time_s` | mean time of the evaluation flights that finished; null when none did |
+| `gate_error_m` | their mean distance from the gates' centres; null when none was passed |
+| `crashed`, `timed_out` | shares of the evaluation flights that ended so |
+| `crashed_ground`, `…_bounds`, `…_frame`, `…_obstacle` | shares of them by the crash's cause |
 | `env_steps` | control steps flown in training so far |
 | `seconds` | wall time since the training began, compilation included |
 
 and the algorithm's own. PPO: `policy_loss`, `value_loss`, `entropy` (the loss's terms, before
 weighting), `kl` (how far one rollout's updates move the policy, nats), `clipped` (share of samples
-beyond the clip range).
+beyond the clip range). racer.learning.report says what counts as a lap.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from racer.learning.config import TrainingConfig
 from racer.learning.evaluation import Evaluate, Evaluation, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
+from racer.learning.report import summarise
 from racer.sim.airframe import load_airframe
 from racer.sim.task import Settings, Task, make_task
 from racer.sim.track import Track, load_track
@@ -74,8 +77,9 @@ class Training:
         )
         self._world = World(load_airframe(config.airframe), simulation)
         self._algorithm = build(config.algorithm, self._world, config.settings)
+        self._track = _load_track(config)
         self._task = make_task(
-            _load_track(config),
+            self._track,
             simulation,
             velocity_limit_m_s=config.velocity_limit_m_s,
             yaw_limit_deg_s=config.yaw_limit_deg_s,
@@ -102,8 +106,15 @@ class Training:
             policy = algorithm.policy(state)
             result = jax.device_get(programs.evaluate(*policy, task, key))
             report = self._report(epoch, jax.device_get(metrics), result)
-            self._write(epoch, policy, result)
+            self._write(epoch, policy, result, report)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
+        self._export()
+
+    def _export(self) -> None:
+        """`policy.onnx` and `manifest.json` of the last epoch."""
+        from racer.policy.export import export_run  # noqa: PLC0415 - half a second, used once
+
+        export_run(self._output)
 
     def _compile(self, task: Task, parameters: Parameters, key: jax.Array) -> _Programs:
         """The three programs, compiled at the same time: LLVM lets go of Python meanwhile."""
@@ -132,19 +143,22 @@ class Training:
                 f"The training diverged in epoch {epoch}: its loss is no number any more. "
                 "Train again, with another seed or a lower learning rate."
             )
-        laps = np.asarray(result.steps)[np.asarray(result.finished)] * self._world.simulation.dt
+        found = summarise(result, gates=len(self._track.gates), laps=self._track.laps)
         return {
             "epoch": epoch,
             "loss": numbers.pop("loss"),
-            "accuracy": float(np.mean(result.finished)),
-            "mean_lap_time_s": float(np.mean(laps)) if laps.size else None,
-            "gates_passed": float(np.mean(result.passed)),
-            "crashed": float(np.mean(result.crashed)),
+            **found.scalars(),
             **numbers,
             "env_steps": epoch * self._algorithm.steps_per_epoch,
         }
 
-    def _write(self, epoch: int, policy: tuple[Parameters, Normaliser], result: Evaluation) -> None:
+    def _write(
+        self,
+        epoch: int,
+        policy: tuple[Parameters, Normaliser],
+        result: Evaluation,
+        report: dict[str, Any],
+    ) -> None:
         """`policy.safetensors`, and `flight.npz`: the first evaluation start, flown."""
         parameters, normaliser = policy
         tensors = dict(parameters)
@@ -156,6 +170,7 @@ class Training:
                 "config": json.dumps(self._config.to_mapping()),
                 "epoch": str(epoch),
                 "output": self._algorithm.output,
+                "report": json.dumps(report),
             },
         )
         flown = int(result.steps[0])

@@ -36,6 +36,8 @@ def test_a_seed_repeats_bit_for_bit_and_files_are_whole(tmp_path: Path, cache: s
     assert 0.0 <= first[-1]["accuracy"] <= 1.0
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         "flight.npz",
+        "manifest.json",
+        "policy.onnx",
         "policy.safetensors",
     ]
     weights, repeated = (load_file(tmp_path / d / "policy.safetensors") for d in "ab")

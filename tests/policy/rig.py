@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ def random_network(
             (rng.normal(size=(inputs, outputs)) * (1.4 / inputs**0.5)).astype(np.float32),
             (0.1 * rng.normal(size=outputs)).astype(np.float32),
         )
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
+        for inputs, outputs in pairwise(sizes)
     )
     mean = rng.normal(size=sizes[0]).astype(np.float32)
     variance = rng.uniform(0.0, 2.0, sizes[0]).astype(np.float32)
