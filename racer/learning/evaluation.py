@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     steps: Array  # (N,) int32: control steps flown
     times: Array  # (N, P) s since the start, of every passage; 0 where there was none
     offsets: Array  # (N, P) m from the gate's centre at that moment; likewise
-    place: Array  # (N, 3) m ENU: where the flight ended, to within one control step
+    place: Array  # (N, 3) m ENU: where the flight ended
     flight: Array  # (MAX_FLIGHT_STEPS, 8): the first start: x, y, z, w, x, y, z, gates passed
 
 
@@ -92,7 +92,7 @@ def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: 
             now = loop.environments
             action = act(weights, observe(task, now, simulation.action_space))
             environments, outcome = step(task, now, action, gusts, now)
-            result = _note(loop, environments, outcome, dt=simulation.dt)
+            result = _note(loop, outcome, dt=simulation.dt)
             return _Loop(loop.step + 1, environments, loop.running & ~outcome.done, result)
 
         running = jnp.ones(starts, bool)
@@ -122,17 +122,14 @@ def _blank(task: Task, starts: int) -> Evaluation:
     )
 
 
-def _note(loop: _Loop, after: EnvironmentState, outcome: Outcome, *, dt: float) -> Evaluation:
-    """Add what one control step brought to the flights that were still under way before it.
-
-    A drone whose flight ended stands where it was before the step, and stays there.
-    """
+def _note(loop: _Loop, outcome: Outcome, *, dt: float) -> Evaluation:
+    """Add what one control step brought to the flights that were still under way before it."""
     result, running = loop.result, loop.running
     passed = running & outcome.passed
     rows = jnp.arange(running.shape[0])
     column = jnp.where(passed, result.passed, result.times.shape[1])  # beyond the end: dropped
     moment = dt * (result.steps + outcome.when)
-    place = jnp.stack(after.vehicle.position, axis=-1)
+    place = jnp.stack(outcome.flown.position, axis=-1)
     return Evaluation(
         finished=result.finished | (running & outcome.finished & ~outcome.crashed),
         crashed=result.crashed | (running & outcome.crashed),

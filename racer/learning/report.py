@@ -51,7 +51,7 @@ class Flights(Protocol):
 
     @property
     def place(self) -> ArrayLike:
-        """(N, 3) m ENU, where the flight ended, to within one control step."""
+        """(N, 3) m ENU, where the flight ended."""
 
 
 @dataclasses.dataclass(frozen=True)
