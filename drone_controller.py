@@ -36,12 +36,12 @@ def main() -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    from racer.flight.controller import serve  # noqa: PLC0415 - rclpy reads the environment
+    from racer.flight.controller import Hangar, serve  # noqa: PLC0415 - rclpy reads the environment
 
     url = settings.effective_autopilot_url
     if not is_supervised() and port_conflict(url):
         await take_over(settings.vehicle_instance)
-    await serve(url)
+    await serve(url, Hangar(settings.data_dir / "runs", settings.airframe))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,14 @@ ROUTERS = (accounts, control, training, cameras, health)
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Everything that lives as long as the service, kept on `app.state`."""
     settings: Settings = app.state.settings
+
+    async def find_policy(name: str) -> str:  # asked when there is a training service
+        training: TrainingService = app.state.training
+        return await training.policy_run(name)
+
     async with (
         spine(app),
-        ControlService(settings) as app.state.control,
+        ControlService(settings, find_policy=find_policy) as app.state.control,
         TrainingService(settings, app.state.database.session_factory) as app.state.training,
         CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):

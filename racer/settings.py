@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     vehicle_instance: int = Field(
         0, ge=0, le=99, description="PX4 instance i: UDP 14540+i from 14580+i, system id 1+i."
     )
+    airframe: str = Field(
+        "x500", description="What the vehicle is; policies for another one are not flown."
+    )
     autopilot_url: str = Field(
         "", description="MAVSDK connection URL; empty = udpin://0.0.0.0:14540+VEHICLE_INSTANCE."
     )

@@ -27,6 +27,7 @@ from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
 from racer.control.presence import ControllerPresence
+from racer.flight.commands import Order
 from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -124,9 +125,12 @@ class Bridge:
         """The controller's process is known to have ended; a new one must be discovered."""
         self._presence.on_death()
 
-    def publish(self, command: str, command_id: str) -> None:
+    def publish(self, order: Order, command_id: str) -> None:
         """Send one command with the id that its result will carry."""
-        self._commands.publish(String(data=json.dumps({"id": command_id, "command": command})))
+        envelope = {"id": command_id, "command": order.command}
+        if order.policy is not None:
+            envelope["policy"] = order.policy
+        self._commands.publish(String(data=json.dumps(envelope)))
 
     def close(self) -> None:
         """Stop spinning, then destroy node and context: in this order nothing is used freed."""

@@ -21,7 +21,7 @@ from uuid import uuid4
 import structlog
 
 from racer.errors import UnavailableError
-from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult
+from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult, Order
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Route:
 
     flyable: Callable[[], bool]
     wait_flyable: Callable[[], Awaitable[None]]
-    publish: Callable[[Command, str], None]
+    publish: Callable[[Order, str], None]
 
 
 class _LostError(Exception):
@@ -54,7 +54,7 @@ class _LostError(Exception):
 class _Request:
     """A command on its way, from its place in the sequence to its result."""
 
-    command: Command
+    order: Order
     result: asyncio.Future[CommandResult]
     since_s: float = math.inf  # inf: it still waits for a controller, and no death concerns it
     published: bool = False
@@ -74,35 +74,35 @@ class Courier:
         """How many commands somebody waits for."""
         return len(self._pending)
 
-    async def deliver(self, command: Command) -> CommandResult:
+    async def deliver(self, order: Order) -> CommandResult:
         """Publish one command and return its result. Raises UnavailableError if none comes.
 
         Cancelling ends the wait only; what has a controller to go to, and every `stop` and
         `land`, is published all the same.
         """
         try:
-            return await self._ask(command)
+            return await self._ask(order)
         except _LostError as lost:
             if not lost.again:
                 raise UnavailableError(lost.message) from None
         try:
-            return await self._ask(command)
+            return await self._ask(order)
         except _LostError as lost:
             raise UnavailableError(lost.message) from None
 
-    async def _ask(self, command: Command) -> CommandResult:
+    async def _ask(self, order: Order) -> CommandResult:
         """Publish and wait for the answer. Raises _LostError if it will not come."""
         command_id = uuid4().hex
-        request = _Request(command, asyncio.get_running_loop().create_future())
+        request = _Request(order, asyncio.get_running_loop().create_future())
         self._pending[command_id] = request
-        limit_s = TIME_LIMITS_S[command] + MARGIN_S
+        limit_s = TIME_LIMITS_S[order.command] + MARGIN_S
         try:
             await self._start(request, command_id)
             async with asyncio.timeout(limit_s):
                 return await request.result
         except TimeoutError:
             raise UnavailableError(
-                f"The controller did not answer {command} within {limit_s:.0f} s. "
+                f"The controller did not answer {order.command} within {limit_s:.0f} s. "
                 "It may still act on it: watch the telemetry, and send stop if in doubt."
             ) from None
         finally:
@@ -115,7 +115,7 @@ class Courier:
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
-            if request.command not in AGAIN and math.isinf(request.since_s):
+            if request.order.command not in AGAIN and math.isinf(request.since_s):
                 sending.cancel()  # nobody is there to fly it, and nobody waits for it any more
             raise
 
@@ -125,7 +125,7 @@ class Courier:
         request.since_s = asyncio.get_running_loop().time()
         await self._turn()
         if not request.result.done():  # or its controller died a moment ago
-            self._route.publish(request.command, command_id)
+            self._route.publish(request.order, command_id)
             request.published = True
 
     async def _turn(self) -> None:
@@ -164,7 +164,7 @@ class Courier:
         for request in self._pending.values():
             started = not math.isinf(request.since_s)
             if started and not request.result.done() and now - request.since_s < younger_than_s:
-                sent_again = not request.published or request.command in again
+                sent_again = not request.published or request.order.command in again
                 request.result.set_exception(_LostError(message, again=sent_again))
 
     def on_result(self, text: str) -> None:

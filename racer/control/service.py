@@ -7,6 +7,8 @@ what to do.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +25,14 @@ from racer.control.simulation import Simulation, SimulationAnswer, Stack
 from racer.control.supervisor import Supervisor, Surroundings
 from racer.control.telemetry import TelemetryHub, state_fields
 from racer.errors import InvalidInputError, RacerError, UnavailableError
-from racer.flight.commands import COMMAND_NAMES, Command, CommandResult
+from racer.flight.commands import (
+    COMMAND_NAMES,
+    Command,
+    CommandResult,
+    Order,
+    order_of,
+    parse_order,
+)
 from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -31,16 +40,23 @@ log = structlog.get_logger(__name__)
 DISCOVERY_S = 2.0  # a controller that runs is discovered by ROS 2 within this
 
 
-def parse_command(text: str) -> Command:
-    """The command that a person means; case and surrounding space do not matter.
+FindPolicy = Callable[[str], Awaitable[str]]
+
+
+def parse_command(text: str) -> Order:
+    """What a person means: words, whatever their case and surrounding space, or a JSON object
+    `{"command": "fly_policy", "policy": "<id>"}`.
 
     Raises InvalidInputError that names the commands.
     """
+    words = text.strip()
+    if not words.startswith("{"):
+        return parse_order(words.lower())
     try:
-        return Command(text.strip().lower())
-    except ValueError:
-        shown = text.strip()[:40]
-        raise InvalidInputError(f"Unknown command {shown!r}. Commands: {COMMAND_NAMES}.") from None
+        fields = json.loads(words)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"Not valid JSON. Commands: {COMMAND_NAMES}.") from error
+    return order_of(fields)
 
 
 class ControlService:
@@ -50,10 +66,15 @@ class ControlService:
         self,
         settings: Settings,
         *,
+        find_policy: FindPolicy | None = None,
         vehicle: Program | None = None,
         controller: Program | None = None,
     ) -> None:
-        """`vehicle` and `controller` replace the programs that the supervisor runs."""
+        """`find_policy` turns what a person calls a policy (a run's id or a drone model's) into
+        the id of its run; without it an id is taken for a run's. `vehicle` and `controller`
+        replace the programs that the supervisor runs."""
+        self._find_policy = find_policy
+        self._newest: Order | None = None  # the last one that was asked for
         self._settings = settings
         self._programs = (vehicle, controller)
         self._pulse = Pulse()
@@ -119,14 +140,22 @@ class ControlService:
         await self._courier.close()
         await self._exit.__aexit__(kind, error, traceback)
 
-    async def send_command(self, text: str) -> CommandResult:
+    async def send_command(self, command: str | Order) -> CommandResult:
         """Fly one command and return the controller's result (`ok` may be False).
 
-        Raises InvalidInputError on an unknown command, UnavailableError when no controller
-        answers. Commands overlap: `stop` does not wait for `takeoff`. Cancelling ends the wait for
-        the result, not the command: see `Courier`.
+        Raises InvalidInputError on an unknown command, NotFoundError for a policy that is not
+        there, UnavailableError when no controller answers. Commands overlap: `stop` does not wait
+        for `takeoff`. Cancelling ends the wait for the result, not the command: see `Courier`.
         """
-        return await self._courier.deliver(parse_command(text))
+        order = parse_command(command) if isinstance(command, str) else command
+        self._newest = order
+        if order.policy is not None and self._find_policy is not None:
+            found = Order(order.command, await self._find_policy(order.policy))
+            if (later := self._newest) is not order:  # a stop must not be overtaken
+                message = f"Pre-empted by {later.command}."
+                return CommandResult(order.command, ok=False, message=message)
+            order = found
+        return await self._courier.deliver(order)
 
     async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Lend the vehicle to this model and wait until it is live."""
@@ -151,8 +180,8 @@ class ControlService:
             "simulation": self.active_drone_id,
         }
 
-    def _publish(self, command: Command, command_id: str) -> None:
-        self._bridge.publish(command, command_id)
+    def _publish(self, order: Order, command_id: str) -> None:
+        self._bridge.publish(order, command_id)
 
     def _flyable(self) -> bool:
         """Whether a command sent now is heard, and by our own vehicle too if we run it."""

@@ -19,9 +19,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from racer.control.events import Subscription
 from racer.control.service import ControlService, parse_command
 from racer.errors import InvalidInputError, RacerError
-from racer.flight.commands import COMMAND_NAMES, Command, CommandResult
+from racer.flight.commands import COMMAND_NAMES, Command, CommandResult, Order
 
-MAX_TEXT = 256  # characters; the longest command has 13
+MAX_TEXT = 256  # characters; the longest command, with a policy's id as JSON, has about 80
 MAX_IN_FLIGHT = 16  # commands of one socket that wait for their results, of one word
 RATE_HZ, BURST = 50.0, 20.0  # frames of one socket; a key that is held repeats 30 times a second
 PATIENCE = 1000  # frames above the rate before the socket is closed
@@ -90,39 +90,34 @@ class ControlSession:
         """Answer one frame."""
         within_rate = self._allowance.take(asyncio.get_running_loop().time())
         try:
-            command = _understand(text)
+            order = _understand(text)
         except InvalidInputError as error:
             await self._refuse(error.message if within_rate else _TOO_FAST)
             return
+        command = order.command
         if not within_rate and command not in _URGENT:
             await self._refuse(_TOO_FAST)
         elif self._in_flight[command] >= MAX_IN_FLIGHT:
             await self._refuse(f"{MAX_IN_FLIGHT} {command} commands already wait for results.")
         else:
-            await self._answers.put({"type": "command_sent", "command": command})
+            await self._answers.put({"type": "command_sent"} | _named(order))
             self._in_flight[command] += 1
-            flight = asyncio.create_task(self._fly(command))
+            flight = asyncio.create_task(self._fly(order))
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
 
     async def _refuse(self, message: str) -> None:
         await self._answers.put({"type": "error", "message": message})
 
-    async def _fly(self, command: Command) -> None:
+    async def _fly(self, order: Order) -> None:
         try:
-            result = await self._control.send_command(command)
+            result = await self._control.send_command(order)
         except RacerError as error:
-            result = CommandResult(command, ok=False, message=error.message)
+            result = CommandResult(order.command, ok=False, message=error.message)
         finally:
-            self._in_flight[command] -= 1
-        await self._answers.put(
-            {
-                "type": "command_result",
-                "command": command,
-                "ok": result.ok,
-                "message": result.message,
-            }
-        )
+            self._in_flight[order.command] -= 1
+        outcome = {"ok": result.ok, "message": result.message}
+        await self._answers.put({"type": "command_result"} | _named(order) | outcome)
 
     async def _write(self) -> None:
         while True:
@@ -136,7 +131,13 @@ class ControlSession:
 _TOO_FAST = f"Too many messages: at most {RATE_HZ:.0f} a second are read; stop and land always."
 
 
-def _understand(text: str | None) -> Command:
+def _named(order: Order) -> dict[str, Any]:
+    """The command as the answers name it."""
+    argument = {} if order.policy is None else {"policy": order.policy}
+    return {"command": order.command} | argument
+
+
+def _understand(text: str | None) -> Order:
     if text is None:
         raise InvalidInputError(f"Send text, not binary frames. Commands: {COMMAND_NAMES}.")
     if len(text) > MAX_TEXT:

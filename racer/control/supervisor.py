@@ -60,6 +60,8 @@ def vehicle_program(settings: Settings) -> Program:
             "racer.autopilot",
             "--instance",
             str(settings.vehicle_instance),
+            "--airframe",
+            settings.airframe,
             "--compile-cache",
             str(cache),
         ),

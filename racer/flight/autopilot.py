@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from racer.errors import UnavailableError
-from racer.flight.commands import BodyVelocity
+from racer.flight.commands import Setpoint
 
 
 class AutopilotError(UnavailableError):
@@ -22,7 +22,7 @@ class Autopilot(Protocol):
 
     @property
     def streaming(self) -> bool:
-        """Whether velocity setpoints are being repeated to the vehicle."""
+        """Whether setpoints are being repeated to the vehicle."""
 
     @property
     def mode_refusals(self) -> int:
@@ -43,9 +43,15 @@ class Autopilot(Protocol):
     async def hold(self) -> None:
         """Stop repeating setpoints and have the vehicle brake and hold its place."""
 
-    async def fly(self, velocity: BodyVelocity) -> None:
-        """Repeat this velocity to the vehicle from now on, and ask for Offboard mode unless it
+    async def fly(self, setpoint: Setpoint) -> None:
+        """Repeat this setpoint to the vehicle from now on, and ask for Offboard mode unless it
         is in it. Success does not mean that the mode changed: see `mode_refusals`."""
+
+    async def steer(self, setpoint: Setpoint) -> None:
+        """Send this setpoint now, for a vehicle that is in Offboard; never ask for the mode."""
 
     async def request_heartbeat(self) -> None:
         """Have the vehicle send its mode now rather than at the next full second."""
+
+    def stream_odometry(self, hz: float) -> None:
+        """Ask for this rate of position and motion, without waiting for the answer."""

@@ -1,7 +1,8 @@
 """What a pilot can ask for, how the asking is spelt, and what comes back.
 
-A command arrives as the bare word (`takeoff`, from any ROS 2 node or the command line) or as the
-JSON envelope `{"id": "…", "command": "takeoff"}`, whose id lets a sender match the result.
+A command arrives as the bare words (`takeoff`, from any ROS 2 node or the command line) or as the
+JSON envelope `{"id": "…", "command": "takeoff"}`, whose id lets a sender match the result. One of
+them takes an argument: `fly_policy 1b4e28ba-…`, or `"policy": "1b4e28ba-…"` in the envelope.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import radians
 from types import MappingProxyType
+from typing import Any
+
+from racer.errors import InvalidInputError
 
 MAX_TEXT = 4096  # characters of one message; an envelope has about 80
 _ECHO = 80  # characters of a text nobody understands that are sent back
+_MAX_ID = 64  # characters of a policy's id; a UUID has 36
 
 
 class Command(StrEnum):
-    """The seven commands."""
+    """The seven verbs of the remote control, and the one that takes a policy's id."""
 
     TAKEOFF = "takeoff"
     LAND = "land"
@@ -27,9 +32,10 @@ class Command(StrEnum):
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"
     STOP = "stop"
+    FLY_POLICY = "fly_policy"
 
 
-COMMAND_NAMES = ", ".join(Command)
+COMMAND_NAMES = ", ".join(Command) + " <id>"  # the last one's argument
 
 # Within this after it was understood, the controller has answered a command, whatever became of
 # it. Who waits for an answer from elsewhere waits this and a margin for the way there and back.
@@ -42,6 +48,8 @@ TIME_LIMITS_S: Mapping[Command, float] = MappingProxyType(
         Command.TURN_LEFT: 12.0,
         Command.TURN_RIGHT: 12.0,
         Command.STOP: 15.0,  # it may have to bring down a vehicle that has just left the ground
+        # take-off, 75 s to the start, the longest race (MAX_RACE_S), 10 s to stand still
+        Command.FLY_POLICY: 360.0,
     }
 )
 
@@ -56,6 +64,28 @@ class BodyVelocity:
     yaw_rate_rad_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class BodyRates:
+    """Body rates, FLU, rad/s, and collective thrust, in [0, 1] of full."""
+
+    roll_rad_s: float
+    pitch_rad_s: float
+    yaw_rad_s: float
+    collective: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place to fly to and a heading to have there: m ENU, rad counter-clockwise from east."""
+
+    east_m: float
+    north_m: float
+    up_m: float
+    yaw_rad: float
+
+
+Setpoint = BodyVelocity | BodyRates | Place
+
 # The pilot's -30 °/s (clockwise-positive, as a compass counts) is +30 °/s in FLU.
 VELOCITIES = {
     Command.MOVE_FORWARD: BodyVelocity(forward_m_s=2.0),
@@ -66,11 +96,24 @@ VELOCITIES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for; `policy` is the id that `fly_policy` takes, None for all others."""
+
+    command: Command
+    policy: str | None = None
+
+    def __str__(self) -> str:
+        """As it is spelt."""
+        return f"{self.command} {self.policy}" if self.policy else str(self.command)
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRequest:
     """One understood message from `/control_commands`."""
 
     command: Command
     id: str | None = None
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +132,59 @@ class CommandResult:
         )
 
 
+def parse_order(text: str, policy: object = None) -> Order:
+    """Understand bare words; `policy` is the argument where it came apart from them.
+
+    Raises InvalidInputError that names the commands.
+    """
+    words = text.strip()
+    word, _, argument = words.partition(" ")
+    try:
+        command = Command(word if word == Command.FLY_POLICY else words)
+    except ValueError:
+        raise InvalidInputError(
+            f"Unknown command {_short(words)!r}. Commands: {COMMAND_NAMES}."
+        ) from None
+    if command is not Command.FLY_POLICY:
+        if policy is not None:
+            raise InvalidInputError(f"{command} takes no argument. Commands: {COMMAND_NAMES}.")
+        return Order(command)
+    given = argument.strip() or policy
+    if not isinstance(given, str) or not given or len(given) > _MAX_ID:
+        raise InvalidInputError(
+            "fly_policy wants a policy's id, which is that of a finished training run. "
+            f"Commands: {COMMAND_NAMES}."
+        )
+    return Order(command, given)
+
+
+def order_of(fields: Mapping[str, Any]) -> Order:
+    """Understand an envelope's `command` and `policy`; InvalidInputError names the commands."""
+    word = fields.get("command")
+    if not isinstance(word, str):
+        raise InvalidInputError(f"The command must be a string. {_SPELLING}")
+    return parse_order(word, fields.get("policy"))
+
+
 def parse_request(text: str) -> CommandRequest | CommandResult:
     """Understand one message, or answer why not. Never raises, whatever was sent."""
     if len(text) > MAX_TEXT:
         return _refuse(text, f"The message is longer than {MAX_TEXT} characters.")
-    word, request_id = text.strip(), None
-    if word.startswith("{"):
+    words, request_id, fields = text.strip(), None, None
+    if words.startswith("{"):
         try:
-            envelope = json.loads(word)
+            fields = json.loads(words)
         except (ValueError, RecursionError) as error:
             return _refuse(text, f"This is not valid JSON ({error}). {_SPELLING}")
-        request_id = envelope.get("id")
-        word = envelope.get("command")
+        request_id = fields.get("id")
         if request_id is not None and not isinstance(request_id, str):
             return _refuse(text, f"The id must be a string. {_SPELLING}")
-        if not isinstance(word, str):
-            return _refuse(text, f"The command must be a string. {_SPELLING}", request_id)
     try:
-        return CommandRequest(Command(word.strip()), request_id)
-    except ValueError:
-        message = f"Unknown command {_short(word)!r}. Commands: {COMMAND_NAMES}."
-        return _refuse(word, message, request_id)
+        order = parse_order(words) if fields is None else order_of(fields)
+    except InvalidInputError as error:
+        word = text if fields is None else str(fields.get("command"))
+        return _refuse(word, error.message, request_id)
+    return CommandRequest(order.command, request_id, order.policy)
 
 
 _SPELLING = f'Send a bare word or {{"id": "…", "command": "takeoff"}}. Commands: {COMMAND_NAMES}.'

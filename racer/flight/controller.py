@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -16,7 +18,8 @@ from racer.errors import RacerError
 from racer.flight.commands import CommandRequest, CommandResult, parse_request
 from racer.flight.connect import Fail, open_vehicle
 from racer.flight.monitor import FlightMonitor, Update
-from racer.flight.pilot import Pilot
+from racer.flight.pilot import LoadPlan, Pilot
+from racer.flight.plan import RacePlan, load_plan, run_folder
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.ros_node import ControllerNode
 
@@ -25,14 +28,33 @@ log = structlog.get_logger()
 _STATE_PERIOD_S = 0.2
 _LEAVE_S = 0.5  # for the last Hold: a supervisor waits 1 s for us
 _STOPPING = "The controller is stopping."
+_ODOMETRY_S = 1.0 / 30.0 - 0.002  # between publications: the vehicle tells more while it races
+
+
+class Hangar:
+    """Where the policies are, and which airframe the vehicle is."""
+
+    def __init__(self, runs: Path, airframe: str) -> None:
+        """`runs`: a folder with one folder a training run, named by its id."""
+        self._runs = runs
+        self._airframe = airframe
+
+    async def fetch(self, policy: str) -> RacePlan:
+        """The policy of that run. Raises RacerError; checks and loads off the event loop."""
+        return await asyncio.to_thread(self._fetch, policy)
+
+    def _fetch(self, policy: str) -> RacePlan:
+        return load_plan(run_folder(self._runs, policy), airframe=self._airframe)
 
 
 class Controller:
     """Joins the node, the pilot and the monitor."""
 
-    def __init__(self, pilot: Pilot, monitor: FlightMonitor, fail: Fail) -> None:
+    def __init__(self, pilot: Pilot, monitor: FlightMonitor, hangar: Hangar, fail: Fail) -> None:
         """`fail` is told what ended that should not have."""
         self._pilot = pilot
+        self._hangar = hangar
+        self._told_s = 0.0  # the vehicle's stamp of the last published odometry
         self._monitor = monitor
         self._node = ControllerNode(self._on_command, fail)
         self._flights: set[asyncio.Task[None]] = set()
@@ -44,7 +66,9 @@ class Controller:
         if self._closed:
             return
         if isinstance(update, OdometrySample):
-            self._node.publish_odometry(update)
+            if not 0.0 <= update.stamp_s - self._told_s < _ODOMETRY_S:
+                self._told_s = update.stamp_s
+                self._node.publish_odometry(update)
         elif isinstance(update, BatterySample):
             self._node.publish_battery(update)
         else:
@@ -65,7 +89,7 @@ class Controller:
     async def _fly(self, request: CommandRequest) -> None:
         command = request.command
         try:
-            result = await self._pilot.execute(command)
+            result = await self._pilot.execute(command, load=self._load(request))
         except asyncio.CancelledError:
             self._answer(CommandResult(command, False, _STOPPING, request.id))
             raise
@@ -73,6 +97,9 @@ class Controller:
             log.exception("command failed", command=command)
             result = CommandResult(command, False, "The controller failed; its log says how.")
         self._answer(replace(result, id=request.id))
+
+    def _load(self, request: CommandRequest) -> LoadPlan | None:
+        return partial(self._hangar.fetch, request.policy) if request.policy else None
 
     def _answer(self, result: CommandResult) -> None:
         level = log.info if result.ok else log.warning
@@ -115,7 +142,7 @@ class Controller:
             log.warning("the vehicle did not confirm Hold", error=error.message)
 
 
-async def serve(url: str) -> None:
+async def serve(url: str, hangar: Hangar) -> None:
     """Run the controller until SIGINT or SIGTERM.
 
     Raises ConfigurationError if the URL cannot be opened or its port is somebody else's, and
@@ -134,7 +161,7 @@ async def serve(url: str) -> None:
         loop.add_signal_handler(number, stop.set)
     async with open_vehicle(url, fail) as (pilot, monitor):
         log.info("listening for a vehicle", url=url)
-        controller = Controller(pilot, monitor, fail)
+        controller = Controller(pilot, monitor, hangar, fail)
         try:
             await controller.run(stop)
         finally:

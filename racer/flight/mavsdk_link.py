@@ -16,19 +16,18 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from math import degrees
 from typing import Any
 
 import structlog
 from mavsdk.asyncio import ComponentType, Configuration, Mavsdk, MavsdkError
 from mavsdk.asyncio.plugins.action import ActionError
-from mavsdk.asyncio.plugins.offboard import VelocityBodyYawspeed
 from mavsdk.logging import LogLevel, log_subscribe, log_unsubscribe
 
 from racer.errors import ConfigurationError
 from racer.flight import px4
 from racer.flight.autopilot import AutopilotError
-from racer.flight.commands import BodyVelocity
+from racer.flight.commands import Setpoint
+from racer.flight.mavsdk_setpoints import put
 from racer.flight.mavsdk_vehicle import AUTOPILOT, Vehicle
 from racer.flight.monitor import FlightMonitor
 from racer.flight.state import LinkLost
@@ -36,7 +35,9 @@ from racer.flight.state import LinkLost
 log = structlog.get_logger()
 
 TAKEOFF_HEIGHT_M = 2.5
-_RATES_HZ = {331: 30.0, 245: 10.0, 147: 1.0}  # ODOMETRY, EXTENDED_SYS_STATE, BATTERY_STATUS
+ODOMETRY_HZ = 30.0  # unless a policy flies
+_ODOMETRY = 331
+_RATES_HZ = {_ODOMETRY: ODOMETRY_HZ, 245: 10.0, 147: 1.0}  # EXTENDED_SYS_STATE, BATTERY_STATUS
 _REQUEST_MESSAGE, _SET_MESSAGE_INTERVAL, _DO_SET_MODE = 512, 511, 176  # MAV_CMD
 _LOSS_HOLD, _LOSS_S = 5, 1.0  # PX4: hold when setpoints have been missing for 1 s
 _REBOOT_MS = 1000  # the vehicle's clock jumping back by more than this is a restart
@@ -113,25 +114,28 @@ class MavsdkLink:
         else:
             await self._request("holding", lambda v: v.action.hold())
 
-    async def fly(self, velocity: BodyVelocity) -> None:
-        """Repeat this velocity at 20 Hz; ask for Offboard unless the vehicle is in it."""
-        setpoint = VelocityBodyYawspeed(
-            velocity.forward_m_s,
-            -velocity.left_m_s,
-            -velocity.up_m_s,
-            -degrees(velocity.yaw_rate_rad_s),
-        )
+    async def fly(self, setpoint: Setpoint) -> None:
+        """Repeat this setpoint at 20 Hz; ask for Offboard unless the vehicle is in it."""
         in_offboard = self.streaming and self._monitor.state.mode == "OFFBOARD"
-        self.streaming = True  # from the first setpoint on, before Offboard is asked for
-        await self._request("steering", lambda v: v.offboard.set_velocity_body(setpoint))
+        await self.steer(setpoint)
         if not in_offboard:
             await self._request("Offboard", lambda v: v.offboard.start())
+
+    async def steer(self, setpoint: Setpoint) -> None:
+        """Send this setpoint now, and again at 20 Hz until the next."""
+        self.streaming = True  # from the first setpoint on, before Offboard is asked for
+        await self._request("steering", lambda v: put(v.offboard, setpoint))
 
     async def request_heartbeat(self) -> None:
         """Ask for HEARTBEAT now; no harm if the vehicle does not know the request."""
         await self._request(
             "its mode", lambda v: v.direct.send_message(v.command(_REQUEST_MESSAGE, 0.0))
         )
+
+    def stream_odometry(self, hz: float) -> None:
+        """Ask for ODOMETRY at this rate; a vehicle that does not grant it still flies."""
+        if self._vehicle is not None and self._known:
+            self._spawn(self._set_rate(self._vehicle, _ODOMETRY, hz))
 
     async def _request(self, what: str, call: _Call) -> None:
         """Run one MAVSDK request to its end, however often it is cancelled: its thread cannot be
@@ -222,12 +226,15 @@ class MavsdkLink:
     async def _configure(self, vehicle: Vehicle) -> None:
         """Set what we rely on; a vehicle that does not know one of these still flies."""
         for message_id, rate_hz in _RATES_HZ.items():
-            interval = vehicle.command(_SET_MESSAGE_INTERVAL, float(message_id), 1e6 / rate_hz)
-            await self._try("message rate", vehicle.direct.send_command(interval))
+            await self._set_rate(vehicle, message_id, rate_hz)
         param = vehicle.param
         await self._try("COM_OBL_RC_ACT", param.set_param_int("COM_OBL_RC_ACT", _LOSS_HOLD))
         await self._try("COM_OF_LOSS_T", param.set_param_float("COM_OF_LOSS_T", _LOSS_S))
         await self._try("take-off height", vehicle.action.set_takeoff_altitude(TAKEOFF_HEIGHT_M))
+
+    async def _set_rate(self, vehicle: Vehicle, message_id: int, hz: float) -> None:
+        interval = vehicle.command(_SET_MESSAGE_INTERVAL, float(message_id), 1e6 / hz)
+        await self._try("message rate", vehicle.direct.send_command(interval))
 
     async def _try(self, what: str, setting: Awaitable[object]) -> None:
         try:

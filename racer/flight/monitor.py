@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.state import Event, FlightState, Landed, StatusText, advance
@@ -33,6 +34,15 @@ class FlightMonitor:
     def listen(self, listener: Callable[[Update], None]) -> None:
         """Call `listener` with every new state, odometry and battery sample."""
         self._listeners.append(listener)
+
+    @contextmanager
+    def listening(self, listener: Callable[[Update], None]) -> Iterator[None]:
+        """Call `listener` likewise, until the end of the block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def apply(self, event: Event) -> None:
         """Advance the state machine by one event."""

@@ -1,4 +1,4 @@
-"""Carries out commands: the seven verbs as sequences of requests and observed facts.
+"""Carries out commands: each verb as a sequence of requests and observed facts.
 
 Success is what the vehicle reports afterwards (height, mode, landed, disarmed), never that a call
 returned. One command flies at a time: a new one that makes sense pre-empts the running one, a
@@ -8,7 +8,7 @@ refused one disturbs nothing. Every command ends in exactly one result within it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +17,11 @@ from racer.errors import RacerError
 from racer.flight.autopilot import Autopilot, AutopilotError
 from racer.flight.commands import TIME_LIMITS_S, VELOCITIES, Command, CommandResult
 from racer.flight.monitor import FlightMonitor
+from racer.flight.plan import RacePlan
+from racer.flight.policy_pilot import fly_race
+from racer.flight.report import RaceReport
 from racer.flight.state import Commanded, Landed, Phase, refusal
+from racer.flight.watch import Watch
 
 log = structlog.get_logger()
 
@@ -31,7 +35,6 @@ _LANDED_KNOWN_S = 2.0
 _READY_S = 15.0  # PX4 passes its checks 3-5 s after boot
 _CLIMB_S = 20.0  # PX4 needs about 7 s
 _REASON_S = 0.2  # PX4 sends the text that explains a refusal right after the refusal
-_MODE_S = 1.5  # heartbeats come once a second
 _LAND_BASE_S, _LAND_SPEED_M_S = 30.0, 0.5  # PX4 descends at 0.7 m/s at the end, disarms 2 s later
 _LAND_MOST_S = TIME_LIMITS_S[Command.LAND] - 12.0  # the requests before it take their time too
 
@@ -44,6 +47,9 @@ class _Attempt:
     preempted_by: Command | None = None
 
 
+LoadPlan = Callable[[], Awaitable[RacePlan]]
+
+
 class Pilot:
     """Flies one vehicle through an Autopilot, watching it through a FlightMonitor."""
 
@@ -51,25 +57,30 @@ class Pilot:
         self._autopilot = autopilot
         self._monitor = monitor
         self._url = url
+        self._watch = Watch(autopilot, monitor)
+        self.race: RaceReport | None = None  # the last one that ended
         self._turn = asyncio.Lock()
         self._attempts: list[_Attempt] = []
 
-    async def execute(self, command: Command) -> CommandResult:
-        """Carry out one command to its end; the result says what became of it."""
+    async def execute(self, command: Command, *, load: LoadPlan | None = None) -> CommandResult:
+        """Carry out one command to its end; the result says what became of it.
+
+        `load` brings the policy that `fly_policy` flies; what it raises refuses the command.
+        """
         if reason := self._refusal(command):
             return CommandResult(command, ok=False, message=reason)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        for running in self._attempts:
-            if running.preempted_by is None:  # once is enough, and names the first that did
-                running.preempted_by = command
-                running.task.cancel()
         attempt = _Attempt(task)
-        self._attempts.append(attempt)
+        self._attempts.append(attempt)  # from here on a later command ends this one
         mark = self._monitor.mark()
         try:
-            async with asyncio.timeout(TIME_LIMITS_S[command]), self._turn:
-                return CommandResult(command, ok=True, message=await self._carry_out(command))
+            async with asyncio.timeout(TIME_LIMITS_S[command]):
+                plan = await load() if load else None
+                self._preempt_earlier(attempt, command)
+                async with self._turn:
+                    done = await self._carry_out(command, plan)
+                return CommandResult(command, ok=True, message=done)
         except asyncio.CancelledError:
             if attempt.preempted_by is None:
                 raise
@@ -78,7 +89,9 @@ class Pilot:
                 command, ok=False, message=f"Pre-empted by {attempt.preempted_by}."
             )
         except TimeoutError:
-            message = f"{command} did not finish in time; the vehicle is in {self._where()}."
+            message = f"{command} did not finish in time; the vehicle is in {self._watch.where()}."
+            if command is Command.FLY_POLICY and self._attempts == [attempt]:
+                message += await self._stop_steering()
         except RacerError as error:
             message = error.message
         finally:
@@ -86,6 +99,20 @@ class Pilot:
         if why := self._monitor.warnings_since(mark):
             message += f" The vehicle says: {why}"
         return CommandResult(command, ok=False, message=message)
+
+    def _preempt_earlier(self, attempt: _Attempt, command: Command) -> None:
+        for running in self._attempts[: self._attempts.index(attempt)]:
+            if running.preempted_by is None:  # once is enough, and names the first that did
+                running.preempted_by = command
+                running.task.cancel()
+
+    async def _stop_steering(self) -> str:
+        """MAVSDK would repeat a policy's last setpoint for ever."""
+        try:
+            await self._autopilot.hold()
+        except AutopilotError as error:
+            return f" {error.message}"
+        return " It was told to hold."
 
     async def leave(self) -> None:
         """Before the controller ends: nobody steers any more, so the vehicle holds its place."""
@@ -97,12 +124,14 @@ class Pilot:
         monitor = self._monitor
         return refusal(monitor.state, command, height_m=monitor.height_m, url=self._url)
 
-    async def _carry_out(self, command: Command) -> str:
+    async def _carry_out(self, command: Command, plan: RacePlan | None) -> str:
         if reason := self._refusal(command):  # while it waited for its turn, things changed
             raise AutopilotError(reason)
         mark = self._monitor.mark()
         self._monitor.apply(Commanded(command))
         try:
+            if plan is not None:
+                return await self._fly_policy(plan)
             return await self._verb(command)
         except AutopilotError:
             await self._monitor.wait_for(
@@ -129,16 +158,16 @@ class Pilot:
             raise AutopilotError("The vehicle does not say whether it is on the ground.")
         if monitor.state.mode != "HOLD":  # PX4 refuses to arm in an Offboard without setpoints
             await autopilot.hold()
-        if not await self._seen(lambda: monitor.state.ready, _READY_S):
+        if not await self._watch.seen(lambda: monitor.state.ready, _READY_S):
             raise AutopilotError(f"The vehicle was not ready to arm within {_READY_S:.0f} s.")
         await autopilot.arm()
         await autopilot.take_off()
-        if not await self._seen(self._climb_over, _CLIMB_S):
+        if not await self._watch.seen(self._climb_over, _CLIMB_S):
             raise AutopilotError(
                 f"{monitor.height_m:.1f} m instead of {TAKEOFF_HEIGHT_M} m after {_CLIMB_S:.0f} s;"
-                f" the vehicle is in {self._where()}. Use `land`."
+                f" the vehicle is in {self._watch.where()}. Use `land`."
             )
-        await self._seen(self._at_height, _SETTLE_S)
+        await self._watch.seen(self._at_height, _SETTLE_S)
         return f"Flying at {monitor.height_m:.1f} m."
 
     def _at_height(self) -> bool:
@@ -161,43 +190,30 @@ class Pilot:
         return self._at_height() or (holds and accepted)
 
     async def _move(self, command: Command) -> str:
-        autopilot, state = self._autopilot, self._monitor.state
-        refusals = autopilot.mode_refusals
-
-        def in_offboard() -> bool:
-            if autopilot.mode_refusals != refusals:
-                raise AutopilotError(f"The vehicle refused Offboard; it is in {self._where()}.")
-            return self._monitor.state.mode == "OFFBOARD"
-
-        try:
-            await autopilot.fly(VELOCITIES[command])
-            if state.mode != "OFFBOARD":
-                await autopilot.request_heartbeat()
-            await self._demand(in_offboard, _MODE_S, "The vehicle did not go to Offboard")
-        except AutopilotError:
-            await autopilot.hold()  # or MAVSDK would go on sending setpoints
-            raise
         velocity = VELOCITIES[command]
+        await self._watch.offboard(velocity)
         if velocity.yaw_rate_rad_s:
             return f"{command.replace('_', ' ').capitalize()} at 30 °/s until the next command."
         return f"{command.replace('_', ' ').capitalize()} at 2.0 m/s until the next command."
 
+    async def _fly_policy(self, plan: RacePlan) -> str:
+        await self._landed_known()
+        if not self._monitor.state.in_air:
+            await self._take_off()
+        self.race = await fly_race(plan, self._autopilot, self._monitor)
+        if not self.race.finished:
+            raise AutopilotError(self.race.summary())
+        return self.race.summary()
+
     async def _stop(self) -> str:
         if self._monitor.state.landed is Landed.UNKNOWN:
-            await self._hold()  # it may fly: brake first, ask then
+            await self._watch.hold()  # it may fly: brake first, ask then
             if not await self._landed_known():
                 return "Holding. The vehicle does not say whether it is on the ground."
         if self._monitor.state.landed is Landed.ON_GROUND:
             return await self._stay_on_ground()
-        await self._hold()
+        await self._watch.hold()
         return f"Holding at {self._monitor.height_m:.1f} m."
-
-    async def _hold(self) -> None:
-        await self._autopilot.hold()
-        await self._autopilot.request_heartbeat()
-        await self._demand(
-            lambda: self._monitor.state.mode == "HOLD", _MODE_S, "The vehicle did not go to Hold"
-        )
 
     async def _land(self) -> str:
         await self._landed_known()  # if it will not say, it is landed as if it flew
@@ -205,7 +221,7 @@ class Pilot:
         if state.landed is Landed.ON_GROUND:
             return await self._stay_on_ground()
         if self._autopilot.streaming or state.mode == "OFFBOARD":
-            await self._hold()  # landing from Offboard, PX4 would return to it once disarmed
+            await self._watch.hold()  # landing from Offboard, PX4 would return to it once disarmed
         await self._autopilot.land()
         limit_s, landing = _land_limit_s(self._monitor.height_m), False
 
@@ -214,12 +230,12 @@ class Pilot:
             state = self._monitor.state
             landing = landing or state.mode == "LAND"
             if landing and state.armed and state.in_air and state.mode != "LAND":
-                raise AutopilotError(f"Something else ended the landing: {self._where()}.")
+                raise AutopilotError(f"Something else ended the landing: {self._watch.where()}.")
             return self._down()
 
-        if not await self._seen(down, limit_s):
+        if not await self._watch.seen(down, limit_s):
             raise AutopilotError(
-                f"Not on the ground after {limit_s:.0f} s: {self._where()}, "
+                f"Not on the ground after {limit_s:.0f} s: {self._watch.where()}, "
                 f"{self._monitor.height_m:.1f} m up."
             )
         return "On the ground, motors off."
@@ -233,7 +249,9 @@ class Pilot:
         except AutopilotError:  # it had just left the ground, unseen: then bring it down
             await self._autopilot.land()
         await self._autopilot.request_heartbeat()
-        await self._demand(self._down, _LAND_BASE_S, "The vehicle did not disarm on the ground")
+        await self._watch.demand(
+            self._down, _LAND_BASE_S, "The vehicle did not disarm on the ground"
+        )
         return "On the ground, motors off."
 
     def _down(self) -> bool:
@@ -241,29 +259,9 @@ class Pilot:
 
     async def _landed_known(self) -> bool:
         """Whether the vehicle says in time where it is; after a (re)connection it takes a while."""
-        return await self._seen(
+        return await self._watch.seen(
             lambda: self._monitor.state.landed is not Landed.UNKNOWN, _LANDED_KNOWN_S
         )
-
-    async def _seen(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
-        """Whether the vehicle reported `predicate` in time; losing the link ends the command."""
-
-        def check() -> bool:
-            if not self._monitor.state.connected:
-                raise AutopilotError("The connection to the vehicle was lost.")
-            return predicate()
-
-        return await self._monitor.wait_for(check, timeout_s=timeout_s)
-
-    async def _demand(
-        self, predicate: Callable[[], bool], timeout_s: float, complaint: str
-    ) -> None:
-        if not await self._seen(predicate, timeout_s):
-            raise AutopilotError(f"{complaint} within {timeout_s:g} s; it is in {self._where()}.")
-
-    def _where(self) -> str:
-        state = self._monitor.state
-        return f"{state.mode} ({state.phase.replace('_', ' ')})"
 
 
 def _land_limit_s(height_m: float) -> float:

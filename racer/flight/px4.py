@@ -49,8 +49,9 @@ _CELLS_UNKNOWN = 65535  # mV in BATTERY_STATUS.voltages: this cell does not exis
 
 @dataclass(frozen=True, slots=True)
 class OdometrySample:
-    """Where the vehicle is and how it moves, at one instant."""
+    """Where the vehicle is and how it moves, at one instant of its own clock."""
 
+    stamp_s: float  # s since the vehicle started: when this was so, not when it was sent
     position: Vector  # m, ENU, from the estimator's origin
     velocity: Vector  # m/s, ENU
     velocity_body: Vector  # m/s, FLU
@@ -109,7 +110,8 @@ def odometry(fields: Fields) -> OdometrySample | None:
     else:
         return None
     rates = (roll_rate, -pitch_rate, -yaw_rate)
-    return OdometrySample((y, x, -z), velocity, body, quaternion, rates)
+    stamp_s = fields["time_usec"] * 1e-6
+    return OdometrySample(stamp_s, (y, x, -z), velocity, body, quaternion, rates)
 
 
 _RATES = ("rollspeed", "pitchspeed", "yawspeed")

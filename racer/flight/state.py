@@ -16,6 +16,7 @@ from enum import Enum, StrEnum
 from racer.flight.commands import VELOCITIES, Command
 
 MIN_MOVE_HEIGHT_M = 1.0  # below it a vehicle that is climbing or landing is not steered
+_TAKING_OFF = (Command.TAKEOFF, Command.FLY_POLICY)  # commands that arm a vehicle on the ground
 
 
 class Phase(StrEnum):
@@ -27,6 +28,7 @@ class Phase(StrEnum):
     TAKING_OFF = "taking_off"
     HOVERING = "hovering"
     OFFBOARD = "offboard"
+    POLICY = "policy"
     LANDING = "landing"
     FAILSAFE = "failsafe"
 
@@ -105,16 +107,16 @@ class FlightState:
         if not self.connected:
             return Phase.DISCONNECTED
         if not self.armed:
-            return Phase.ARMING if self.running is Command.TAKEOFF else Phase.IDLE
+            return Phase.ARMING if self.running in _TAKING_OFF else Phase.IDLE
         if self.critical:
             return Phase.FAILSAFE
         if self.mode in ("LAND", "RETURN_TO_LAUNCH"):
             return Phase.LANDING
         if not self.in_air:
-            taking_off = self.mode == "TAKEOFF" or self.running is Command.TAKEOFF
+            taking_off = self.mode == "TAKEOFF" or self.running in _TAKING_OFF
             return Phase.ARMING if taking_off else Phase.IDLE
         if self.mode == "OFFBOARD":
-            return Phase.OFFBOARD
+            return Phase.POLICY if self.running is Command.FLY_POLICY else Phase.OFFBOARD
         if self.mode == "TAKEOFF":
             return Phase.TAKING_OFF
         return Phase.HOVERING
@@ -146,8 +148,8 @@ def refusal(state: FlightState, command: Command, *, height_m: float, url: str) 
         return no_vehicle(url)
     if command is Command.TAKEOFF and state.in_air:
         return f"Already flying, {height_m:.1f} m up: steer, `stop` or `land`."
-    if command in VELOCITIES:
-        if not state.in_air:
+    if command in VELOCITIES or command is Command.FLY_POLICY:
+        if not state.in_air and command in VELOCITIES:
             return f"{command} needs a flying drone: take off first."
         climbing_or_landing = state.phase in (Phase.TAKING_OFF, Phase.LANDING)
         if climbing_or_landing and height_m < MIN_MOVE_HEIGHT_M:

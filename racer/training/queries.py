@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 import crud
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, utc_now
-from racer.errors import ConflictError
+from racer.errors import ConflictError, NotFoundError
 
 ACTIVE = (Status.INITIALIZING, Status.TRAINING)
 # A finished run is joined, like an active one; only a new request trains the model anew.
@@ -76,6 +76,25 @@ def run_ids(session: Session, drone_id: str) -> Sequence[str]:
         .where(TrainingRun.drone_model_id == model.id)
         .order_by(TrainingRun.created_at.desc(), TrainingRun.id)
     ).all()
+
+
+def policy_run(session: Session, name: str) -> str:
+    """The newest finished run of the drone model `name`; a name of no model is taken for a run's.
+
+    NotFoundError when the model has no finished run.
+    """
+    model_id = session.scalar(select(UserDroneModel.id).where(UserDroneModel.drone_id == name))
+    if model_id is None:
+        return name
+    run_id = session.scalar(
+        select(TrainingRun.id)
+        .where(TrainingRun.drone_model_id == model_id, TrainingRun.status == Status.FINISHED)
+        .order_by(TrainingRun.created_at.desc(), TrainingRun.id)
+        .limit(1)
+    )
+    if run_id is None:
+        raise NotFoundError("This drone model has no trained policy yet. Train it to its end.")
+    return run_id
 
 
 def start_or_join(

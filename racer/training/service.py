@@ -202,6 +202,11 @@ class TrainingService:
                 return path
         return None
 
+    async def policy_run(self, name: str) -> str:
+        """The id of the run whose policy is meant by `name`: a drone model's id stands for its
+        newest finished run, any other text for itself. NotFoundError for an untrained model."""
+        return await self._store.read(queries.policy_run, name)
+
     def _enqueue(self, run_id: str, number: int) -> None:
         self._bells[run_id] = asyncio.Event()
         task = asyncio.create_task(self._execute(run_id, number), name=f"training {run_id}")

@@ -64,7 +64,7 @@ class ControllerPeer:
 
     def _on_command(self, message: String) -> None:
         request = json.loads(message.data)
-        self.heard.append(request["command"])
+        self.heard.append(" ".join([request["command"], *filter(None, [request.get("policy")])]))
         if request["command"] == "land":
             return
         if request["command"] == self.late:

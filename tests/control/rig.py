@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from racer.accounts.routes import router as accounts
 from racer.control.child import Program
 from racer.control.routes import router as control
-from racer.control.service import ControlService
+from racer.control.service import ControlService, FindPolicy
 from racer.process import PARENT_VARIABLE
 from racer.settings import Settings
 from racer.web.app import assemble, spine
@@ -92,12 +92,15 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **programs: Program) -> AsyncIterator[Rig]:
+async def serving(
+    settings: Settings, *, find_policy: FindPolicy | None = None, **programs: Program
+) -> AsyncIterator[Rig]:
     """The slice with accounts and database behind uvicorn, configured as the product does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with spine(app), ControlService(settings, **programs) as app.state.control:
+        service = ControlService(settings, find_policy=find_policy, **programs)
+        async with spine(app), service as app.state.control:
             yield
 
     app = assemble(settings, routers=(accounts, control), lifespan=lifespan)

@@ -11,7 +11,7 @@ import pytest
 
 from racer.control.courier import MARGIN_S, YOUNG_S, Courier, Route
 from racer.errors import UnavailableError
-from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult
+from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult, Order
 
 
 class Wire:
@@ -29,8 +29,8 @@ class Wire:
     async def _wait(self) -> None:
         await self.up.wait()
 
-    def _publish(self, command: Command, command_id: str) -> None:
-        self.published.append(command)
+    def _publish(self, order: Order, command_id: str) -> None:
+        self.published.append(order.command)
         self.ids.append(command_id)
 
     def answer(self, number: int, message: str = "done") -> None:
@@ -39,7 +39,7 @@ class Wire:
         self.courier.on_result(result.to_json())
 
     def deliver(self, command: Command) -> asyncio.Task[CommandResult]:
-        return asyncio.create_task(self.courier.deliver(command))
+        return asyncio.create_task(self.courier.deliver(Order(command)))
 
 
 def story(main: Callable[[Wire], Coroutine[Any, Any, None]]) -> None:

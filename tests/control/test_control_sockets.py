@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import connect
 
 from racer.control.sockets import BURST, MAX_IN_FLIGHT
+from racer.errors import NotFoundError
 from racer.flight.commands import Command
 from racer.settings import Settings
 from racer.web.origins import origin_allowed
@@ -95,7 +96,14 @@ NO_COMMANDS: list[str | bytes] = [
     "fly me to the moon",
     "takeoff land",
     '{"type": "velocity"',
-    '{"command": "takeoff"}',
+    '{"command": "fly me to the moon"}',
+    '{"command": ["takeoff"]}',
+    '{"type": "takeoff"}',
+    '{"command": "takeoff", "policy": "7"}',
+    '{"command": "fly_policy"}',
+    '{"command": "fly_policy", "policy": 7}',
+    "fly_policy",
+    "{" * 200,
     "\0",
     "NaN",
     "a" * 300,
@@ -115,6 +123,69 @@ def test_what_is_no_command_gets_a_polite_answer_that_names_them(settings: Setti
                 assert answer["type"] == "error"
                 assert all(command in answer["message"] for command in Command)
                 assert len(answer["message"]) < 400
+
+    run(story())
+
+
+RUN = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+
+
+def test_commands_may_come_as_json_and_a_policy_with_its_id(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    """A drone model's id stands for its newest policy; the answers name what the pilot named."""
+
+    async def find(name: str) -> str:
+        if name == "nobody":
+            raise NotFoundError("This drone model has no trained policy yet.")
+        return RUN if name == "my-drone" else name
+
+    async def story() -> None:
+        async with (
+            serving(settings, find_policy=find) as rig,
+            rig.socket("/ws/control") as pilot,
+        ):
+            for frame, policy in (
+                ('{"command": "takeoff"}', None),
+                (f"Fly_Policy {RUN}", RUN),
+                ('{"command": "fly_policy", "policy": "my-drone"}', "my-drone"),
+            ):
+                await pilot.send(frame)
+                sent = await heard(pilot, "command_sent")
+                result = await heard(pilot, "command_result")
+                assert sent.get("policy") == result.get("policy") == policy
+                assert result["ok"]
+            await pilot.send("fly_policy nobody")
+            result = await heard(pilot, "command_result")
+            assert not result["ok"]
+            assert "no trained policy" in result["message"]
+        assert peer.heard == ["takeoff", f"fly_policy {RUN}", f"fly_policy {RUN}"]
+
+    run(story())
+
+
+def test_a_stop_that_was_sent_while_a_policy_is_looked_up_is_not_overtaken_by_it(
+    settings: Settings, peer: ControllerPeer
+) -> None:
+    found = asyncio.Event()
+
+    async def find(name: str) -> str:
+        await found.wait()
+        return name
+
+    async def story() -> None:
+        async with (
+            serving(settings, find_policy=find) as rig,
+            rig.socket("/ws/control") as pilot,
+        ):
+            await pilot.send(f"fly_policy {RUN}")
+            await pilot.send("stop")
+            assert (await heard(pilot, "command_result"))["command"] == "stop"
+            found.set()
+            late = await heard(pilot, "command_result")
+            assert (late["command"], late["ok"]) == ("fly_policy", False)
+            assert late["message"] == "Pre-empted by stop."
+        assert peer.heard == ["stop"]
 
     run(story())
 

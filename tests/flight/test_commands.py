@@ -17,17 +17,34 @@ from racer.flight.commands import (
     Command,
     CommandRequest,
     CommandResult,
+    Order,
     parse_request,
 )
+from racer.flight.plan import MAX_RACE_S
+from racer.flight.race import APPROACH_S, SETTLE_MOST_S
+
+WORDS = [command for command in Command if command is not Command.FLY_POLICY]
+RUN = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 
 
-@pytest.mark.parametrize("command", Command)
+@pytest.mark.parametrize("command", WORDS)
 def test_bare_words_and_envelopes_mean_the_same(command: Command) -> None:
     assert parse_request(command) == CommandRequest(command)
     assert parse_request(f" {command}\n") == CommandRequest(command)
     envelope = json.dumps({"id": "5f", "command": command, "later": 1})
     assert parse_request(envelope) == CommandRequest(command, "5f")
     assert parse_request(json.dumps({"id": None, "command": command})) == CommandRequest(command)
+
+
+def test_a_policy_is_named_behind_the_word_or_in_the_envelope() -> None:
+    wanted = CommandRequest(Command.FLY_POLICY, policy=RUN)
+    assert parse_request(f"fly_policy {RUN}") == wanted
+    assert parse_request(f" fly_policy   {RUN}\n") == wanted
+    assert parse_request(json.dumps({"command": f"fly_policy {RUN}"})) == wanted
+    envelope = json.dumps({"id": "5f", "command": "fly_policy", "policy": RUN})
+    assert parse_request(envelope) == CommandRequest(Command.FLY_POLICY, "5f", RUN)
+    assert str(Order(Command.FLY_POLICY, RUN)) == f"fly_policy {RUN}"
+    assert str(Order(Command.LAND)) == "land"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +61,12 @@ def test_bare_words_and_envelopes_mean_the_same(command: Command) -> None:
         ("{" * 4000, None, "not valid JSON"),
         ('{"a":' * 800, None, "not valid JSON"),
         ("land" * MAX_TEXT, None, "longer than"),
+        ("takeoff land", None, "Unknown command 'takeoff land'"),
+        ("fly_policy", None, "wants a policy's id"),
+        ("fly_policy " + "a" * 65, None, "wants a policy's id"),
+        ('{"id": "7", "command": "fly_policy"}', "7", "wants a policy's id"),
+        ('{"id": "7", "command": "fly_policy", "policy": 7}', "7", "wants a policy's id"),
+        ('{"id": "7", "command": "land", "policy": "7"}', "7", "takes no argument"),
     ],
 )
 def test_nonsense_is_answered(text: str, request_id: str | None, says: str) -> None:
@@ -55,7 +78,7 @@ def test_nonsense_is_answered(text: str, request_id: str | None, says: str) -> N
     assert len(answer.to_json()) < 1000
 
 
-def test_an_unknown_command_is_told_all_seven() -> None:
+def test_an_unknown_command_is_told_all_of_them() -> None:
     answer = parse_request("fly")
     assert isinstance(answer, CommandResult)
     assert all(command in answer.message for command in Command)
@@ -67,7 +90,7 @@ def test_any_text_is_understood_or_answered(text: str) -> None:
     if isinstance(answer, CommandResult):
         json.loads(answer.to_json())
     else:
-        assert text.strip() == answer.command
+        assert text.strip() == str(Order(answer.command, answer.policy))
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
@@ -99,5 +122,7 @@ def test_the_pilots_numbers() -> None:
 def test_every_command_has_a_time_limit_that_covers_what_it_waits_for() -> None:
     assert set(TIME_LIMITS_S) == set(Command)
     assert TIME_LIMITS_S[Command.TAKEOFF] > 2.0 + 15.0 + 20.0 + 4.0  # landed, ready, climb, settle
+    policy = TIME_LIMITS_S[Command.TAKEOFF] + APPROACH_S + SETTLE_MOST_S + MAX_RACE_S
+    assert TIME_LIMITS_S[Command.FLY_POLICY] > policy + 10.0  # and time to stand still
     assert TIME_LIMITS_S[Command.LAND] > 90.0 / 1.5 + 10.0 / 0.7  # PX4's speeds, from 100 m
     assert min(TIME_LIMITS_S.values()) > 2.0 + 1.5  # an unanswered request, a heartbeat

@@ -11,11 +11,13 @@ from rclpy.executors import SingleThreadedExecutor
 
 from racer.flight.commands import CommandResult
 from racer.flight.connect import open_vehicle
-from racer.flight.controller import Controller, serve
+from racer.flight.controller import Controller, Hangar, serve
 from racer.flight.monitor import Update
 from racer.flight.ros_node import ControllerNode
 from tests.flight.px4_peer import Px4Peer
 from tests.support import claim_slot
+
+NO_POLICIES = Hangar(Path("/nowhere"), "x500")
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_a_command_that_comes_while_it_leaves_is_refused(
 
     async def script() -> None:
         async with open_vehicle(f"udpin://127.0.0.1:{port}") as (pilot, monitor):
-            controller = Controller(pilot, monitor, pytest.fail)
+            controller = Controller(pilot, monitor, NO_POLICIES, pytest.fail)
             leaving = asyncio.create_task(controller.close())
             await asyncio.sleep(0)
             controller._on_command('{"id": "e5", "command": "move_forward"}')
@@ -52,7 +54,7 @@ def test_a_dead_ros_thread_ends_the_controller(port: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(SingleThreadedExecutor, "spin", die)
     with pytest.raises(RuntimeError, match="a part of the controller ended") as failure:
-        asyncio.run(asyncio.wait_for(serve(f"udpin://127.0.0.1:{port}"), timeout=10.0))
+        asyncio.run(asyncio.wait_for(serve(f"udpin://127.0.0.1:{port}", NO_POLICIES), timeout=10.0))
     assert "the middleware broke" in str(failure.value.__cause__)
 
 

@@ -49,6 +49,7 @@ def test_landed_states() -> None:
 def odometry(**changes: object) -> dict[str, object]:
     """North 1 m, east 2 m, up 3 m; heading east; 2 m/s along the nose, turning right, nose up."""
     return {
+        "time_usec": 12_500_000,
         "x": 1.0,
         "y": 2.0,
         "z": -3.0,
@@ -67,6 +68,7 @@ def odometry(**changes: object) -> dict[str, object]:
 def test_odometry_in_the_body_frame() -> None:
     sample = px4.odometry(odometry())
     assert sample is not None
+    assert sample.stamp_s == pytest.approx(12.5)
     assert sample.position == (2.0, 1.0, 3.0)
     assert sample.velocity == pytest.approx((2.0, 0.0, 0.5))  # east and up
     assert sample.velocity_body == pytest.approx((2.0, 0.0, 0.5))

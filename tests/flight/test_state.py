@@ -38,16 +38,32 @@ STATES = {
     "taking_off": [beat("TAKEOFF"), LandedReport(Landed.TAKING_OFF)],
     "hovering": [beat("HOLD"), AIR],
     "offboard": [beat("OFFBOARD"), AIR],
+    "policy": [beat("OFFBOARD"), AIR, Commanded(Command.FLY_POLICY)],
     "landing": [beat("LAND"), LandedReport(Landed.LANDING)],
     "failsafe": [beat("HOLD", critical=True), AIR],
 }
 
 # From each state, each event, and the phase it must lead to.
+_AWAY_FROM_POLICY = (
+    ("HOLD", Phase.HOVERING),
+    ("TAKEOFF", Phase.TAKING_OFF),
+    ("LAND", Phase.LANDING),
+    ("RETURN_TO_LAUNCH", Phase.LANDING),
+    ("POSCTL", Phase.HOVERING),
+)
 _AIRBORNE = ("taking_off", "hovering", "offboard", "landing", "failsafe")
 TRANSITIONS = [
     *[(start, LinkLost(), Phase.DISCONNECTED) for start in STATES],
     *[(start, beat("HOLD"), Phase.HOVERING) for start in _AIRBORNE],
     *[(start, beat("OFFBOARD"), Phase.OFFBOARD) for start in _AIRBORNE],
+    *[("policy", beat(mode), phase) for mode, phase in _AWAY_FROM_POLICY],
+    *[(start, beat("OFFBOARD", critical=True), Phase.FAILSAFE) for start in ("policy",)],
+    ("policy", Commanded(None), Phase.OFFBOARD),
+    ("policy", Commanded(Command.STOP), Phase.OFFBOARD),  # until the heartbeat says HOLD
+    ("policy", GROUND, Phase.ARMING),
+    ("offboard", Commanded(Command.FLY_POLICY), Phase.POLICY),
+    ("hovering", Commanded(Command.FLY_POLICY), Phase.HOVERING),  # until it is in Offboard
+    ("idle", Commanded(Command.FLY_POLICY), Phase.ARMING),  # it takes off first
     *[(start, beat("TAKEOFF"), Phase.TAKING_OFF) for start in _AIRBORNE],
     *[(start, beat("LAND"), Phase.LANDING) for start in _AIRBORNE],
     *[(start, beat("RETURN_TO_LAUNCH"), Phase.LANDING) for start in _AIRBORNE],
@@ -57,7 +73,8 @@ TRANSITIONS = [
         for start in _AIRBORNE
         for mode in ("HOLD", "OFFBOARD", "RETURN_TO_LAUNCH", "LAND")
     ],
-    *[(start, DISARMED, Phase.IDLE) for start in STATES if start != "arming"],
+    *[(start, DISARMED, Phase.IDLE) for start in STATES if start not in ("arming", "policy")],
+    ("policy", DISARMED, Phase.ARMING),
     *[(start, StatusText(6, "Armed by external command"), Phase(start)) for start in STATES],
     ("arming", DISARMED, Phase.ARMING),
     ("arming", beat("HOLD"), Phase.ARMING),  # armed, not yet off the ground
@@ -131,12 +148,16 @@ def test_on_the_ground_movements_ask_for_a_takeoff(command: Command) -> None:
     assert "take off first" in reason
 
 
-@pytest.mark.parametrize("command", [Command.TAKEOFF, Command.LAND, Command.STOP])
+@pytest.mark.parametrize(
+    "command", [Command.TAKEOFF, Command.LAND, Command.STOP, Command.FLY_POLICY]
+)
 def test_on_the_ground_the_others_are_allowed(command: Command) -> None:
     assert refusal(after(STATES["idle"]), command, height_m=0.0, url=URL) is None
 
 
-@pytest.mark.parametrize("phase", ["taking_off", "hovering", "offboard", "landing", "failsafe"])
+@pytest.mark.parametrize(
+    "phase", ["taking_off", "hovering", "offboard", "policy", "landing", "failsafe"]
+)
 def test_in_the_air_all_but_a_takeoff_is_allowed(phase: str) -> None:
     state = after(STATES[phase])
     refused = {c for c in Command if refusal(state, c, height_m=2.5, url=URL) is not None}
@@ -144,7 +165,7 @@ def test_in_the_air_all_but_a_takeoff_is_allowed(phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", ["taking_off", "landing"])
-@pytest.mark.parametrize("command", VELOCITIES)
+@pytest.mark.parametrize("command", [*VELOCITIES, Command.FLY_POLICY])
 def test_close_to_the_ground_a_climbing_or_landing_vehicle_is_not_steered(
     phase: str, command: Command
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from models import Status, TrainingRun
-from racer.errors import ConflictError
+from racer.errors import ConflictError, NotFoundError
 from racer.training import queries
 from racer.training.queries import Attempt
 from tests.training.conftest import Bench
@@ -52,6 +52,23 @@ def test_beginning_bears_a_repetition_after_a_commit_that_went_unheard(bench: Be
     assert bench.runs(drone_id)[0].started_at == before.started_at
     do(bench, queries.cancel, drone_id)
     assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number) is None
+
+
+def test_a_models_policy_is_that_of_its_newest_finished_run(bench: Bench) -> None:
+    drone_id = bench.new_model()
+    with pytest.raises(NotFoundError, match="no trained policy"):
+        do(bench, queries.policy_run, drone_id)
+    finished = []
+    for _ in range(2):
+        with bench.database.session() as session:
+            run = queries.start_or_join(session, drone_id, configure, again=True)
+        attempt = do(bench, queries.begin_attempt, run.id, run.attempt)
+        assert do(bench, queries.end_attempt, attempt, Status.FINISHED, None)
+        finished.append(run.id)
+        assert do(bench, queries.policy_run, drone_id) == run.id
+    do(bench, lambda s: queries.start_or_join(s, drone_id, configure, again=True))
+    assert do(bench, queries.policy_run, drone_id) == finished[-1]  # the third is under way
+    assert do(bench, queries.policy_run, "some-run") == "some-run"
 
 
 def test_an_epoch_that_was_stored_is_not_stored_twice(bench: Bench) -> None:

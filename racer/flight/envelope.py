@@ -1,0 +1,91 @@
+"""The safety envelope of a flying policy: one pure function, asked before every setpoint.
+
+A trained policy is flown only while everything that makes its answer meaningful holds: we steer
+the vehicle, know where it is, and it is where the policy was trained. Whatever breaks that ends the
+policy's flight at once; the vehicle is handed back to its own Hold, and the words say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import acos, degrees, isfinite, sqrt
+from typing import NamedTuple
+
+from racer.flight.px4 import Quaternion, Vector
+from racer.geometry.rotation import body_z_axis
+
+MARGIN_M = 1.0  # around the course's bounds, sideways and up
+SPEED_FACTOR = 1.3  # of the speed limit; gusts and overshoot stay below it
+SPEED_SLACK_M_S = 0.5
+TILT_SLACK_DEG = 25.0  # above the velocity loop's own limit
+MAX_AGE_S = 0.2  # of the newest telemetry: at 8 m/s a vehicle is 1.6 m further by then
+MAX_LAG_S = 0.2  # of our own loop
+MAX_JUMP_M = 0.75  # of the position between two samples, beyond what its velocity explains
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Where and how a policy may fly; made from its course and its limits."""
+
+    bounds_min: Vector  # m ENU, margin and hull included; below it is the ground
+    bounds_max: Vector
+    speed_m_s: float
+    tilt_deg: float  # 180: any attitude
+    age_s: float = MAX_AGE_S
+    lag_s: float = MAX_LAG_S
+    jump_m: float = MAX_JUMP_M
+
+
+class Facts(NamedTuple):
+    """What is known at one tick of the policy's loop."""
+
+    connected: bool
+    mode: str  # of the vehicle, by its heartbeat
+    age_s: float  # of the newest telemetry
+    lag_s: float  # of our loop behind its deadline
+    jump_m: float  # the newest sample's distance from where the one before it led
+    position: Vector
+    velocity: Vector
+    attitude: Quaternion
+
+
+def link_breach(envelope: Envelope, facts: Facts) -> str | None:  # noqa: PLR0911 - a list of cases
+    """Why a vehicle that we steer must not be steered on, wherever it is; None if it may."""
+    if not facts.connected:
+        return "the vehicle's heartbeat was lost"
+    if facts.mode != "OFFBOARD":
+        return f"the vehicle left Offboard for {facts.mode}"
+    numbers = (*facts.position, *facts.velocity, *facts.attitude)
+    if not all(map(isfinite, numbers)):
+        return "the telemetry holds a value that is no finite number"
+    if not facts.age_s <= envelope.age_s:
+        return f"the newest telemetry is {facts.age_s:.2f} s old (limit {envelope.age_s:g} s)"
+    if not facts.lag_s <= envelope.lag_s:
+        return f"the control loop ran {facts.lag_s:.2f} s late (limit {envelope.lag_s:g} s)"
+    if not facts.jump_m <= envelope.jump_m:
+        return f"the position jumped by {facts.jump_m:.1f} m: the estimate was reset"
+    return None
+
+
+def breach(envelope: Envelope, facts: Facts, action: Sequence[float]) -> str | None:
+    """Why the policy must not fly on, in words for the pilot; None if it may.
+
+    `action`: what the policy wants, as it came from the network.
+    """
+    if why := link_breach(envelope, facts):
+        return why
+    if not all(map(isfinite, action)):
+        return "the policy answered with a value that is no finite number"
+    for axis, name in enumerate(("east", "north", "height")):
+        place = facts.position[axis]
+        if not envelope.bounds_min[axis] <= place <= envelope.bounds_max[axis]:
+            low, high = envelope.bounds_min[axis], envelope.bounds_max[axis]
+            return f"{name} {place:.1f} m is outside the course ({low:.1f} to {high:.1f} m)"
+    speed = sqrt(sum(part * part for part in facts.velocity))
+    if not speed <= envelope.speed_m_s:
+        return f"the speed of {speed:.1f} m/s is above {envelope.speed_m_s:.1f} m/s"
+    tilt = degrees(acos(min(max(body_z_axis(facts.attitude)[2], -1.0), 1.0)))
+    if not tilt <= envelope.tilt_deg:
+        return f"the tilt of {tilt:.0f}° is above {envelope.tilt_deg:.0f}°"
+    return None

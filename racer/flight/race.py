@@ -1,0 +1,159 @@
+"""A policy's flight as a pure state machine: what happens next, given what is known now.
+
+    APPROACH -> SETTLE -> RACE -> BRAKE -> (over)
+         any of the first three -> ABORTED, with the reason in words
+
+No clock, no input, no output: `advance` takes the state and one tick's facts and returns the next
+state; who calls it sends what the stage asks for (a place to fly to, the policy's setpoint, Hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import atan2, dist, remainder, sqrt, tau
+
+import numpy as np
+
+from racer.flight.envelope import Facts, breach, link_breach
+from racer.flight.judge import Course, obstruction
+from racer.flight.plan import RacePlan
+from racer.flight.px4 import Vector
+from racer.geometry.gates import cross_gate
+from racer.geometry.rotation import Quaternion, body_x_axis
+
+APPROACH_S = 60.0  # at most on the way to the start
+SETTLE_S = 0.5  # still for this long before the race
+SETTLE_MOST_S = 15.0
+_REACH_M = 2.0  # a place is approached by a setpoint that runs ahead by at most this
+_ARRIVED_M = 0.5  # training starts are scattered by three times this
+_STILL_M_S = 0.4
+_YAW_WITHIN_RAD = 0.3
+_OVER_M = 1.0  # above the highest gate, where the direct way to the start is barred
+
+
+class Stage(StrEnum):
+    """Where in a policy's flight we are."""
+
+    APPROACH = "approach"
+    SETTLE = "settle"
+    RACE = "race"
+    BRAKE = "brake"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class RaceState:
+    """One moment of it."""
+
+    way: tuple[Vector, ...]  # places still to fly to; the last one is the start
+    stage: Stage = Stage.APPROACH
+    since_s: float = 0.0  # when this stage began
+    still_since_s: float | None = None
+    why: str = ""  # it was aborted
+
+    @property
+    def steering(self) -> bool:
+        """Whether setpoints are to be sent."""
+        return self.stage in (Stage.APPROACH, Stage.SETTLE, Stage.RACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What `advance` wants to know. `action` is the policy's, while it races."""
+
+    now_s: float
+    facts: Facts
+    action: Sequence[float] = ()
+    passed: int = 0
+    hit: str | None = None  # what it met, by the judge
+
+
+def begin(plan: RacePlan, position: Vector, now_s: float) -> RaceState:
+    """Fly to the start from here: straight, or over the gates where one stands in the way."""
+    way = [plan.start]
+    if barred(plan.course, position, plan.start):
+        tops = [gate.centre[2] + gate.half_size + gate.frame for gate in plan.course.gates]
+        height = max(*tops, position[2], plan.start[2]) + _OVER_M
+        way = [(*position[:2], height), (*plan.start[:2], height), plan.start]
+    return RaceState(way=tuple(way), since_s=now_s)
+
+
+def barred(course: Course, here: Vector, there: Vector) -> bool:
+    """Whether the straight way leads through a gate or too near to a frame."""
+    crossed = cross_gate(course.table, here, there)
+    through = bool(np.any(crossed.passed | crossed.reverse))
+    return through or obstruction(course, here, there, clearance=2.0) is not None
+
+
+def advance(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
+    """The state after one tick."""
+    match state.stage:
+        case Stage.APPROACH | Stage.SETTLE:
+            return _approach(state, tick, plan)
+        case Stage.RACE:
+            return _race(state, tick, plan)
+        case _:
+            return state
+
+
+def aim(state: RaceState, position: Vector) -> Vector:
+    """The place to ask the vehicle for now: on its way, at most a reach ahead of it, so that it
+    flies there at a walking pace whatever its own limits are."""
+    goal = state.way[0]
+    away = dist(position, goal)
+    share = min(1.0, _REACH_M / away) if away > 0.0 else 1.0
+    x, y, z = (here + share * (there - here) for here, there in zip(position, goal, strict=True))
+    return x, y, z
+
+
+def yaw_of(attitude: Quaternion) -> float:
+    """Where the nose points, rad counter-clockwise from east."""
+    x, y, _ = body_x_axis(attitude)
+    return atan2(y, x)
+
+
+def _approach(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
+    facts = tick.facts
+    if why := link_breach(plan.envelope, facts):
+        return _abort(state, tick, why)
+    if len(state.way) > 1:
+        if dist(facts.position, state.way[0]) < _ARRIVED_M:
+            state = replace(state, way=state.way[1:])
+        return _in_time(state, tick)
+    speed = sqrt(sum(part * part for part in facts.velocity))
+    error = remainder(plan.start_yaw - yaw_of(facts.attitude), tau)
+    near = dist(facts.position, plan.start) < _ARRIVED_M
+    still = near and speed < _STILL_M_S and abs(error) < _YAW_WITHIN_RAD
+    if near and state.stage is Stage.APPROACH:
+        state = replace(state, stage=Stage.SETTLE, since_s=tick.now_s)
+    if not still:
+        return _in_time(replace(state, still_since_s=None), tick)
+    since = tick.now_s if state.still_since_s is None else state.still_since_s
+    if tick.now_s - since >= SETTLE_S:
+        return replace(state, stage=Stage.RACE, since_s=tick.now_s)
+    return replace(state, still_since_s=since)
+
+
+def _in_time(state: RaceState, tick: Tick) -> RaceState:
+    limit_s = APPROACH_S if state.stage is Stage.APPROACH else SETTLE_MOST_S
+    if tick.now_s - state.since_s <= limit_s:
+        return state
+    where = "reach" if state.stage is Stage.APPROACH else "come to rest at"
+    return _abort(state, tick, f"the vehicle did not {where} the start within {limit_s:.0f} s")
+
+
+def _race(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
+    if tick.passed >= plan.course.passages:
+        return replace(state, stage=Stage.BRAKE, since_s=tick.now_s)
+    why = breach(plan.envelope, tick.facts, tick.action)
+    if why is None and tick.hit:
+        why = f"it met {tick.hit}"
+    if why is None and tick.now_s - state.since_s > plan.time_limit_s:
+        why = f"the course was not finished within {plan.time_limit_s:.0f} s"
+    return state if why is None else _abort(state, tick, why)
+
+
+def _abort(state: RaceState, tick: Tick, why: str) -> RaceState:
+    return replace(state, stage=Stage.ABORTED, since_s=tick.now_s, why=why)
