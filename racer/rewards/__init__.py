@@ -1,0 +1,1 @@
+"""Reward functions that users write: parsed, checked and compiled, never executed."""

@@ -1,0 +1,1 @@
+"""What a reward function may call: Python's own functions, math and the harmless part of numpy."""
