@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from racer.learning.networks import Normaliser, Output, Parameters, normalise, policy_mean
 from racer.sim.airframe import Airframe
@@ -104,6 +106,20 @@ def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: 
         return loop.result
 
     return fly
+
+
+def first_flight(result: Evaluation, *, dt: float) -> dict[str, NDArray[Any]]:
+    """The first start's flight: T control steps, as `flight.npz` holds it."""
+    flown = int(result.steps[0])
+    flight = np.asarray(result.flight)[:flown]
+    passed = flight[:, 7].astype(np.int32)
+    passed[-1:] = result.passed[0]  # the last step's passage comes after its record
+    return {
+        "t": np.arange(flown) * dt,
+        "position": flight[:, 0:3],
+        "quaternion": flight[:, 3:7],
+        "gates_passed": passed,
+    }
 
 
 def _blank(task: Task, starts: int) -> Evaluation:

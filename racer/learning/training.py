@@ -41,8 +41,9 @@ import numpy as np
 
 from racer.errors import RacerError
 from racer.learning.algorithm import Metrics, Schedule, State, World, build
+from racer.learning.compile_cache import keep_compiled_programs
 from racer.learning.config import TrainingConfig
-from racer.learning.evaluation import Evaluate, Evaluation, make_evaluate
+from racer.learning.evaluation import Evaluate, Evaluation, first_flight, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
 from racer.learning.report import summarise
@@ -94,7 +95,7 @@ class Training:
         config, algorithm = self._config, self._algorithm
         began = time.monotonic()
         if config.compile_cache is not None:
-            _keep_compiled_programs(Path(config.compile_cache))
+            keep_compiled_programs(Path(config.compile_cache))
         task = jax.device_put(self._task)
         key = jax.random.key(config.seed)
         parameters = algorithm.initial_parameters(config.seed)
@@ -173,32 +174,10 @@ class Training:
                 "report": json.dumps(report),
             },
         )
-        flown = int(result.steps[0])
-        flight = np.asarray(result.flight)[:flown]
-        passed = flight[:, 7].astype(np.int32)
-        passed[-1:] = result.passed[0]
-        write_arrays(
-            self._output / "flight.npz",
-            t=np.arange(flown) * self._world.simulation.dt,
-            position=flight[:, 0:3],
-            quaternion=flight[:, 3:7],
-            epoch=np.array(epoch),
-            gates_passed=passed,
-        )
+        flight = first_flight(result, dt=self._world.simulation.dt)
+        write_arrays(self._output / "flight.npz", **flight, epoch=np.array(epoch))
 
 
 def _load_track(config: TrainingConfig) -> Track:
     track = load_track(config.track, altitude_m=config.altitude_m)
     return track if config.laps is None else dataclasses.replace(track, laps=config.laps)
-
-
-def _keep_compiled_programs(folder: Path) -> None:
-    """Let the next training of the same shape skip compilation, whatever its numbers are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    options = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    for name, value in options.items():
-        jax.config.update(name, value)  # type: ignore[no-untyped-call]  # JAX leaves it untyped

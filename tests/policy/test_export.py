@@ -15,6 +15,7 @@ import pytest
 from racer.errors import InvalidInputError, NotFoundError
 from racer.learning.files import write_tensors
 from racer.learning.networks import Normaliser, normalise, policy_mean
+from racer.learning.onnx_network import network_of
 from racer.policy.export import Network, export_run, to_onnx, write_policy
 from racer.policy.loading import load_policy, open_network
 from racer.policy.manifest import read_manifest
@@ -140,3 +141,34 @@ def test_the_revision_is_this_checkouts_or_unknown(tmp_path: Path) -> None:
     assert git_revision(tmp_path) == "unknown"
     (tmp_path / ".git").mkdir()
     assert git_revision(tmp_path) == "unknown"
+
+
+@pytest.mark.parametrize("output", ["linear", "tanh"])
+def test_the_evaluation_flies_the_very_file(output: Literal["linear", "tanh"]) -> None:
+    content, raw = to_onnx(random_network("ctbr", output=output)), observations(29)
+    weights, act = network_of(content)
+    answered = open_network(content, observations=29).run(["action"], {"observation": raw})[0]
+    assert np.abs(np.asarray(jax.jit(act)(weights, raw)) - answered).max() < 1e-5
+
+
+def test_networks_made_elsewhere_may_use_gemm() -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(4, 23)).astype(np.float32), rng.normal(size=4)
+    node = onnx.helper.make_node(
+        "Gemm", ["observation", "w", "b"], ["action"], alpha=0.5, beta=2.0, transB=1
+    )
+    ports = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", size])
+        for name, size in (("observation", 23), ("action", 4))
+    ]
+    tensors = [
+        onnx.numpy_helper.from_array(np.asarray(values, np.float32), name)
+        for name, values in (("w", weight), ("b", bias))
+    ]
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:], tensors)
+    opset = [onnx.helper.make_opsetid("", 13)]
+    content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    raw = observations(23)[:500]
+    weights, act = network_of(content)
+    answered = open_network(content, observations=23).run(["action"], {"observation": raw})[0]
+    assert np.asarray(act(weights, jnp.asarray(raw))) == pytest.approx(answered, rel=1e-4, abs=1e-4)

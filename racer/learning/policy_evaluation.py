@@ -1,0 +1,109 @@
+"""Evaluate an exported policy: the file itself, on its own course or on another.
+
+evaluated = evaluate_policy("data/runs/…", starts=64)
+print(evaluated.report.completion, evaluated.report.lap_time)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from numpy.typing import NDArray
+
+from racer.errors import InvalidInputError
+from racer.learning.compile_cache import keep_compiled_programs
+from racer.learning.evaluation import Evaluation, first_flight, fresh_key, make_flights
+from racer.learning.onnx_network import network_of
+from racer.learning.report import Report, summarise
+from racer.policy.loading import Policy, load_policy
+from racer.policy.manifest import MAX_POLICY_BYTES, POLICY_FILE, read_limited
+from racer.sim.task import Settings, Task, make_task
+from racer.sim.track import MAX_LAPS, Track, load_track
+
+MAX_STARTS = 10_000
+MAX_WIND_M_S = 30.0
+
+
+class Evaluated(NamedTuple):
+    """A report and the flight of the first start."""
+
+    policy: Policy
+    track: Track
+    report: Report
+    flight: dict[str, NDArray[Any]]  # t (T,) s, position (T, 3), quaternion (T, 4) wxyz, …
+
+
+def evaluate_policy(
+    folder: str | Path,
+    *,
+    starts: int = 64,
+    seed: int = 0,
+    track: str | Path | None = None,
+    altitude_m: float | None = None,
+    laps: int | None = None,
+    wind_speed_m_s: float | None = None,
+    compile_cache: str | Path | None = None,
+) -> Evaluated:
+    """Fly a policy's folder from `starts` fresh starts.
+
+    Without `track`, `laps` or `wind_speed_m_s` it flies what it was trained on. `compile_cache` is
+    a folder that keeps compiled programs. Raises RacerError when there is no such policy or
+    course, or a number is out of its range.
+    """
+    _check_whole("starts", starts, 1, MAX_STARTS)
+    _check_whole("seed", seed, 0, 2**31 - 1)
+    policy = load_policy(folder)
+    manifest = policy.manifest
+    course = policy.track if track is None else load_track(track, altitude_m=altitude_m)
+    if track is None and altitude_m is not None:
+        raise InvalidInputError("An altitude needs a track: the policy's own has one already.")
+    if laps is not None:
+        _check_whole("laps", laps, 1, MAX_LAPS)
+        course = dataclasses.replace(course, laps=laps)
+    settings = _settings(policy)
+    task = _task(policy, course, settings, wind_speed_m_s)
+    if compile_cache is not None:
+        keep_compiled_programs(Path(compile_cache))
+    content = read_limited(Path(folder) / POLICY_FILE, MAX_POLICY_BYTES)
+    weights, act = network_of(content)
+    fly = jax.jit(make_flights(policy.airframe, settings, act, starts=starts))
+    result: Evaluation = jax.device_get(fly(weights, task, fresh_key(seed)))
+    return Evaluated(
+        policy=policy,
+        track=course,
+        report=summarise(result, gates=len(course.gates), laps=course.laps),
+        flight=first_flight(result, dt=manifest.dt),
+    )
+
+
+def _settings(policy: Policy) -> Settings:
+    manifest = policy.manifest
+    return Settings(
+        action_space=manifest.action_space,
+        control_hz=manifest.control_hz,
+        substeps=manifest.substeps,
+    )
+
+
+def _task(policy: Policy, course: Track, settings: Settings, wind_speed_m_s: float | None) -> Task:
+    limits, wind = policy.manifest.limits, policy.manifest.wind_speed_m_s
+    if wind_speed_m_s is not None:
+        if not 0.0 <= wind_speed_m_s <= MAX_WIND_M_S:
+            raise InvalidInputError(f"The wind must be from 0 to {MAX_WIND_M_S:g} m/s.")
+        wind = wind_speed_m_s
+    return make_task(
+        course,
+        settings,
+        velocity_limit_m_s=limits.velocity_m_s,
+        yaw_limit_deg_s=math.degrees(limits.yaw_rate_rad_s),
+        wind_speed_m_s=wind,
+    )
+
+
+def _check_whole(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InvalidInputError(f"'{name}' must be from {low} to {high}, not {value}.")
