@@ -38,7 +38,7 @@ from racer.sim.interface import heading
 CONTROL_HZ = 250
 DT_S = 1.0 / CONTROL_HZ  # one Runge-Kutta step: fine enough for the motors, compiles in half
 _IDLE_COMMAND = 0.02  # armed on the ground: PX4's idle speed, about 15 % of full speed
-_FLOOR_BRAKE_HZ = 15.0  # how quickly the floor stops sliding, turning and tilting
+_FLOOR_BRAKE_HZ = 40.0  # how quickly the floor stops sliding, turning and tilting
 _Numbers = TypeVar("_Numbers", bound=tuple[Any, ...])  # of one length on both sides
 _STATE_SIZE = len(State._fields)
 _MEMORY_SIZE = _STATE_SIZE + len(ControlState._fields)

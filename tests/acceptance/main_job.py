@@ -242,7 +242,7 @@ def _fly(pilot: Pilot) -> dict[str, float]:
     assert drift < 0.5, f"stop drifted {drift:.2f} m in a second"
 
     pilot.command("move_forward")
-    pilot.wait_until(lambda t: along_nose(t) > 1.7, "1.7 m/s along the nose", 12)
+    pilot.wait_until(lambda t: along_nose(t) > 1.72, "1.72 m/s along the nose", 20)
     cruise = pilot.telemetry(2)
     forward = median(along_nose(t) for t in cruise)
     assert abs(forward - 2.0) <= 0.3, f"Flies {forward:.2f} m/s along the nose"

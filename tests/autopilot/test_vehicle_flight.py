@@ -99,13 +99,13 @@ def test_takeoff_climbs_to_two_and_a_half_metres_in_px4s_time() -> None:
 
 def test_forward_is_along_the_nose_also_after_a_turn() -> None:
     flight = Flight().up().offboard(body_velocity(2.0), 2.0)
-    assert 1.5 <= flight.velocity[1] <= 2.2
+    assert flight.velocity[1] == pytest.approx(1.5, abs=0.08)  # as PX4
     flight.run(4.0, body_velocity(2.0))
-    assert flight.velocity == pytest.approx((0.0, 2.0, 0.0), abs=0.2)
+    assert flight.velocity == pytest.approx((0.0, 1.73, 0.0), abs=0.08)
     flight.run(3.0, body_velocity(0.0, yaw_rate_deg=30.0)).run(4.0, body_velocity())
     assert math.remainder(flight.yaw_deg - 180.0, 360.0) == pytest.approx(0.0, abs=3.0)
     flight.run(6.0, body_velocity(2.0))
-    assert flight.velocity == pytest.approx((-2.0, 0.0, 0.0), abs=0.2)
+    assert flight.velocity == pytest.approx((-1.73, 0.0, 0.0), abs=0.1)
 
 
 @pytest.mark.parametrize("direction", [-1.0, 1.0])
@@ -174,7 +174,7 @@ def test_setpoints_at_one_hertz_keep_offboard() -> None:
 def test_hold_brakes_and_stays_where_it_stopped() -> None:
     flight = Flight().up().offboard(body_velocity(5.0), 4.0)
     flight.v.commander.enter(Mode.HOLD, flight.v.time_s)
-    flight.run(3.0)
+    flight.run(12.0)
     stopped = flight.place
     flight.run(4.0)
     assert flight.place == pytest.approx(stopped, abs=0.25)
@@ -200,7 +200,8 @@ def test_attitude_and_body_rates_go_straight_through() -> None:
     hover = AIRFRAME.hover_thrust
     nose_down = enu_quaternion(math.cos(-0.05), 0.0, math.sin(-0.05), 0.0)
     flight.offboard(Setpoint(attitude=nose_down, thrust=hover), 2.0)
-    assert flight.velocity[1] > 1.0
+    terminal = 0.1 * 9.80665  # 0.1 rad against 1 N s/m per kg
+    assert flight.velocity[1] == pytest.approx(terminal * (1.0 - math.exp(-1.9)), abs=0.05)
     flight.run(0.3, Setpoint(rates=(math.radians(60.0), 0.0, 0.0), thrust=hover))
     assert math.degrees(flight.v.plant.snapshot.wx) == pytest.approx(60.0, rel=0.15)
 
@@ -208,8 +209,8 @@ def test_attitude_and_body_rates_go_straight_through() -> None:
 def test_speeds_are_limited_by_the_parameters() -> None:
     flight = Flight().up()
     flight.v.parameters.set("MPC_XY_VEL_MAX", 3.0)
-    flight.offboard(Setpoint(velocity=(9.0, 0.0, 9.0), yaw=NORTH), 5.0)
-    assert flight.velocity[0] == pytest.approx(3.0, abs=0.3)
+    flight.offboard(Setpoint(velocity=(9.0, 0.0, 9.0), yaw=NORTH), 15.0)
+    assert flight.velocity[0] == pytest.approx(3.0, abs=0.2)
     assert flight.velocity[2] == pytest.approx(3.0, abs=0.3)
 
 
@@ -225,10 +226,10 @@ def test_the_battery_drains_in_flight_and_hardly_on_the_ground() -> None:
 
 
 def test_it_holds_against_gusts_and_a_seed_repeats_a_flight() -> None:
-    flights = [Flight(Vehicle(AIRFRAME, wind=(4.0, -3.0), seed=7)).up() for _ in range(2)]
+    flights = [Flight(Vehicle(AIRFRAME, wind=(4.0, -3.0), seed=7)).up().run(15.0) for _ in range(2)]
     assert flights[0].place == flights[1].place
     east, north, height = flights[0].place
-    assert math.hypot(east, north) < 0.8
+    assert math.hypot(east, north) < 1.8
     assert height == pytest.approx(2.5, abs=0.3)
 
 

@@ -5,6 +5,7 @@ Commands go out as a plain ROS 2 publisher sends them; every check is on what ca
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import cos, hypot, radians, sin
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.flight.ground import Ground, yaw_deg
+from tests.flight.policies import write_steering_policy
 from tests.support import REPOSITORY, claim_slot, wait_for
 
 pytestmark = pytest.mark.slow
@@ -92,7 +95,7 @@ def test_the_seven_commands_fly(stack: Stack) -> None:
     assert ground.result("move_forward", timeout_s=5)["ok"]
     assert ground.state["flight_mode"] == "OFFBOARD"
     before = ground.position
-    wait_for("2 m/s along the nose", lambda: abs(ground.forward_m_s - 2.0) < 0.3, timeout_s=8)
+    wait_for("2 m/s along the nose", lambda: abs(ground.forward_m_s - 2.0) < 0.3, timeout_s=12)
     yaw = radians(yaw_deg(ground.odometry[-1]))
     east, north = ground.position[0] - before[0], ground.position[1] - before[1]
     assert east * cos(yaw) + north * sin(yaw) > 0.9 * hypot(east, north) > 1.0
@@ -131,6 +134,34 @@ def test_land_during_takeoff_lands_and_each_command_has_its_own_result(stack: St
     assert by_id["a1"]["message"] == "Pre-empted by land."
     assert by_id["b2"]["ok"], by_id["b2"]
     assert not ground.state["armed"]
+
+
+def test_a_policy_takes_off_races_and_gives_way_to_land(stack: Stack) -> None:
+    """A steering law as ONNX, from telemetry alone; judged again from the odometry it left."""
+    ground, run = stack.ground, str(uuid4())
+    write_steering_policy(Path(stack.environment["DATA_DIR"]) / "runs" / run)
+    unknown = ground.result(f"fly_policy {uuid4()}", timeout_s=5)
+    assert not unknown["ok"]
+    assert "no trained policy" in unknown["message"]
+
+    raced = ground.result(f"fly_policy {run}", timeout_s=90)
+    assert raced["ok"], raced
+    assert re.search(r"Flew short in \d\.\d\d s: 2 of 2 gates, splits", raced["message"])
+    assert any(state["phase"] == "policy" for state in ground.states)
+    assert ground.state["flight_mode"] == "HOLD"
+    assert ground.position[1] > 9.0  # behind the second gate
+    crossed = [o.pose.pose.position for o in ground.last(15.0)]
+    for gate, (x, y, z) in enumerate([(0.0, 4.0, 2.5), (1.0, 9.0, 2.8)]):
+        nearest = min(crossed, key=lambda p, y=y: abs(p.y - y))
+        assert hypot(nearest.x - x, nearest.z - z) < 0.4, gate
+
+    ground.results.clear()
+    ground.send(f"fly_policy {run}")  # the way back to the start leads over the gates
+    wait_for("its climb", lambda: ground.position[2] > 3.2, timeout_s=10)
+    ground.send("land")
+    wait_for("both results", lambda: len(ground.results) == 2, timeout_s=30)
+    assert ground.results[0]["message"] == "Pre-empted by land."
+    assert ground.results[1]["ok"], ground.results[1]
 
 
 def test_a_controller_told_to_end_leaves_the_vehicle_holding(stack: Stack) -> None:

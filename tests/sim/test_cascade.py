@@ -103,38 +103,54 @@ def rate_step(axis: int, seconds: float) -> tuple[dict[int, float], np.ndarray[A
 
 def test_a_roll_rate_step_answers_like_px4s() -> None:
     times, response = rate_step(0, 1.0)
-    assert times[5] + LINK_MS == pytest.approx(26.0, abs=8.0)
-    assert times[50] + LINK_MS == pytest.approx(79.0, abs=8.0)
-    assert times[90] + LINK_MS == pytest.approx(137.0, abs=12.0)
-    assert response.max() < 1.15
+    assert times[5] + LINK_MS == pytest.approx(26.0, abs=4.0)
+    assert times[50] + LINK_MS == pytest.approx(79.0, abs=4.0)
+    assert times[90] + LINK_MS == pytest.approx(137.0, abs=5.0)
+    assert response.max() < 1.08
     assert response[-1] == pytest.approx(1.0, abs=0.03)
 
 
 def test_a_yaw_rate_step_is_as_slow_as_px4s() -> None:
-    """Half way after 374 ms, like PX4's; ours starts sooner: its propellers have inertia."""
+    """PX4's 40 steps spread from 97 to 165 ms at 5 % and from 352 to 431 ms at 50 %."""
     times, response = rate_step(2, 2.0)
-    assert times[50] + LINK_MS == pytest.approx(374.0, abs=30.0)
+    assert times[5] + LINK_MS == pytest.approx(146.0, abs=22.0)
+    assert times[50] + LINK_MS == pytest.approx(374.0, abs=20.0)
     assert response.max() < 1.1
 
 
 def test_two_metres_a_second_forward() -> None:
     states = fly_velocity((0.0, 2.0, 0.0), 0.0, 10.0, yaw=math.pi / 2)
     speed = np.asarray(states.vy)
-    assert speed[round(2.0 / DT) - 1] >= 1.5
-    assert speed[round(6.0 / DT) - 1] >= 1.73
-    assert speed[round(3.0 / DT) :] == pytest.approx(2.0, rel=0.05)
+    assert speed[round(2.0 / DT) - 1] == pytest.approx(1.5, abs=0.03)
+    assert speed[round(6.0 / DT) - 1] == pytest.approx(1.73, abs=0.03)
+    assert np.all(np.diff(speed[round(2.0 / DT) :]) > 0.0)  # and on towards 2 without overshoot
     assert np.abs(states.vx).max() < 0.01
     assert np.asarray(states.pz) == pytest.approx(50.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("wish", "speeds"),  # after 1, 2, 4, 6 and 8 s, flown by PX4 v1.17 in sihsim_quadx
+    [
+        (5.0, (3.09, 3.75, 4.07, 4.22, 4.40)),
+        (8.0, (4.57, 6.05, 6.56, 6.89, 7.22)),
+        (12.0, (5.03, 8.02, 9.32, 9.46, 9.50)),  # 45° of tilt are its limit
+    ],
+)
+def test_faster_flight_is_as_slow_as_px4s(wish: float, speeds: tuple[float, ...]) -> None:
+    states = fly_velocity((wish, 0.0, 0.0), 0.0, 8.0)
+    found = [float(states.vx[round(second / DT) - 1]) for second in (1, 2, 4, 6, 8)]
+    assert found[0] == pytest.approx(speeds[0], rel=0.12)
+    assert found[1:] == pytest.approx(speeds[1:], rel=0.05)
 
 
 def test_thirty_degrees_a_second_left() -> None:
     states = fly_velocity((0.0, 0.0, 0.0), math.radians(30.0), 6.0)
     turned = np.unwrap(np.arctan2(*np.array(body_x_axis(states.attitude))[[1, 0]]))[-1]
-    assert math.degrees(turned) == pytest.approx(169.0, abs=5.0)
+    assert math.degrees(turned) == pytest.approx(169.0, abs=2.0)
     assert np.hypot(states.px, states.py).max() < 0.2
 
 
-@pytest.mark.parametrize("wind", [(5.0, -5.0, 0.0), (-10.0, 0.0, 0.0), (0.0, 3.0, 1.0)])
+@pytest.mark.parametrize("wind", [(5.0, -5.0, 0.0), (-5.0, 2.0, 0.0), (0.0, 3.0, 1.0)])
 def test_constant_wind_is_rejected(wind: tuple[float, float, float]) -> None:
     states = fly_velocity((1.0, 1.0, 0.5), 0.0, 25.0, yaw=0.7, wind=wind)
     end = [float(v[-1]) for v in states.velocity]
@@ -142,7 +158,7 @@ def test_constant_wind_is_rejected(wind: tuple[float, float, float]) -> None:
 
 
 def test_an_impossible_wish_does_not_wind_the_integrators_up() -> None:
-    wish = jnp.float32(40.0)
+    wish = jnp.float32(20.0)
 
     def controller(control: Any, state: State) -> Any:
         far = jnp.where(state.px < 100.0, wish, 0.0)  # full speed, then stop
@@ -152,7 +168,7 @@ def test_an_impossible_wish_does_not_wind_the_integrators_up() -> None:
 
     states = fly(controller, hovering(), 25.0, wind=(0, 0, 0))
     speed = np.asarray(states.vx)
-    assert speed.max() > 12.0
+    assert speed.max() == pytest.approx(GRAVITY_M_S2, rel=0.04)  # 45° against 1 N s/m per kg
     assert speed[-1] == pytest.approx(0.0, abs=0.2)
     assert speed.min() > -1.0  # hardly swings back
     assert np.asarray(states.pz) == pytest.approx(50.0, abs=1.0)
