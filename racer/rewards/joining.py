@@ -102,14 +102,10 @@ def _each(
     second: tuple[Value, ...],
     states: _States,
 ) -> tuple[Value, ...]:
-    return tuple(
-        join(machine, condition, a, b, states) for a, b in zip(first, second, strict=True)
-    )
+    return tuple(join(machine, condition, a, b, states) for a, b in zip(first, second, strict=True))
 
 
-def _lists(
-    machine: Machine, condition: Number, x: ListRef, y: ListRef, states: _States
-) -> Value:
+def _lists(machine: Machine, condition: Number, x: ListRef, y: ListRef, states: _States) -> Value:
     """A new list; the two it came from go their own ways, so it must not be changed in place."""
     first, second = states[0].heap[x.id], states[1].heap[y.id]
     if isinstance(first, dict) or isinstance(second, dict) or len(first) != len(second):

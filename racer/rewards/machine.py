@@ -86,8 +86,7 @@ class Machine:
         self._work.left -= cost
         if self._work.left < 0:
             raise TooLargeError(
-                "The function does too much in one step: shorten its loops, lists or helper "
-                "calls.",
+                "The function does too much in one step: shorten its loops, lists or helper calls.",
                 node,
             )
 
@@ -251,8 +250,7 @@ class Machine:
             return (Conflict(message),)
         self.visit(ast.Pass(), len(first))
         return tuple(
-            self.join(condition, x, y, a, b, merged)
-            for x, y in zip(first, second, strict=True)
+            self.join(condition, x, y, a, b, merged) for x, y in zip(first, second, strict=True)
         )
 
     def _join_names(
@@ -295,4 +293,3 @@ def _dict(contents: Contents) -> dict[str, Value]:
     if not isinstance(contents, dict):
         raise TypeError("a list was taken for a dictionary")
     return contents
-

@@ -271,9 +271,7 @@ def _contains(machine: Machine, item: Value, container: Value, node: ast.AST) ->
     raise RefusedError(f"'in' does not work on {describe(container)}.", node)
 
 
-def _any_equal(
-    machine: Machine, item: Value, values: tuple[Value, ...], node: ast.AST
-) -> Number:
+def _any_equal(machine: Machine, item: Value, values: tuple[Value, ...], node: ast.AST) -> Number:
     """Whole numbers are found by the runs that they form: lists of waypoints are long."""
     machine.visit(node, len(values))
     found: Number = False

@@ -177,7 +177,7 @@ def _table_slice(run: Interpreter, table: Table, part: slice, node: ast.Slice) -
     """Only as far as the table surely reaches, from its start or from its end."""
     low, high, step = part.start or 0, part.stop, part.step or 1
     from_end = low < 0 and (high is None or low <= high < 0) and -low <= table.least
-    from_start = high is not None and 0 <= low and 0 <= high <= table.least
+    from_start = high is not None and low >= 0 and 0 <= high <= table.least
     if step < 1 or not (from_end or from_start):
         raise RefusedError(
             f"params['{table.name}'] has at least {table.least} items on every course: slices may "
@@ -223,9 +223,7 @@ def _matrix(
     if not isinstance(second, ast.Slice):
         return Array((len(cut),), tuple(each for each in cut if not isinstance(each, tuple)))
     flat = [each for each in cut if isinstance(each, tuple)]
-    return Array(
-        (len(flat), len(flat[0]) if flat else 0), tuple(n for row in flat for n in row)
-    )
+    return Array((len(flat), len(flat[0]) if flat else 0), tuple(n for row in flat for n in row))
 
 
 def _along(

@@ -230,7 +230,9 @@ def _interpolate(
             machine, node, arithmetic.subtract(machine, x, known[at], node), 0.0,
             known[at + 1] - known[at],
         )  # fmt: skip
-        found = arithmetic.add(machine, found, arithmetic.multiply(machine, part, slope, node), node)
+        found = arithmetic.add(
+            machine, found, arithmetic.multiply(machine, part, slope, node), node
+        )
     return found
 
 

@@ -71,9 +71,7 @@ def logarithm(op: str, python: Callable[[float], float], above: float = 0.0) -> 
             return fold(machine, node, python, x)
         good = less(machine, above, x, node)
         what = "the logarithm of a number that is not positive"
-        return machine.graph.make(
-            op, "float", in_domain(machine, good, x, above + 1.0, node, what)
-        )
+        return machine.graph.make(op, "float", in_domain(machine, good, x, above + 1.0, node, what))
 
     return apply
 

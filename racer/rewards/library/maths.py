@@ -21,27 +21,21 @@ def _distance(
 ) -> Value:
     """math.dist(p, q)."""
     check_arguments("dist", node, (args, kwargs), least=2, most=2)
-    p, q = (
-        [machine.number(item, node) for item in iterate(machine, arg, node)] for arg in args
-    )
+    p, q = ([machine.number(item, node) for item in iterate(machine, arg, node)] for arg in args)
     if len(p) != len(q):
         raise RefusedError("dist() needs two points of the same number of coordinates.", node)
     gaps = [arithmetic.subtract(machine, a, b, node) for a, b in zip(p, q, strict=True)]
     return e.hypotenuse(machine, node, *gaps)
 
 
-def _close(
-    machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]
-) -> Value:
+def _close(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
     """math.isclose(a, b, rel_tol=…, abs_tol=…)."""
     keywords = ("rel_tol", "abs_tol")
     check_arguments("isclose", node, (args, kwargs), least=2, most=2, keywords=keywords)
     a, b = (machine.number(arg, node) for arg in args)
     relative = machine.number(kwargs.get("rel_tol", 1e-9), node)
     absolute = machine.number(kwargs.get("abs_tol", 0.0), node)
-    size = e.larger(
-        machine, node, arithmetic.absolute(machine, a), arithmetic.absolute(machine, b)
-    )
+    size = e.larger(machine, node, arithmetic.absolute(machine, a), arithmetic.absolute(machine, b))
     allowed = e.larger(machine, node, arithmetic.multiply(machine, relative, size, node), absolute)
     gap = arithmetic.absolute(machine, arithmetic.subtract(machine, a, b, node))
     return arithmetic.less_equal(machine, gap, allowed, node)

@@ -35,9 +35,7 @@ def method(owner: Value, name: str) -> Builtin | None:
 
 
 def _bind(owner: Value, name: str, function: _Method, least: int, most: int) -> Builtin:
-    def apply(
-        machine: Any, node: ast.Call, args: list[Value], kwargs: dict[str, Value]
-    ) -> Value:
+    def apply(machine: Any, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
         check_arguments(name, node, (args, kwargs), least=least, most=most)
         return function(machine, owner, node, args)
 
@@ -87,9 +85,7 @@ def _reverse(run: Interpreter, owner: ListRef, node: ast.Call, args: list[Value]
     return None
 
 
-def _index(
-    run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Value]
-) -> Value:
+def _index(run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Value]) -> Value:
     """The first place that holds the value; none faults."""
     items = sequence_items(run, owner)
     run.visit(node, len(items))
@@ -103,9 +99,7 @@ def _index(
     return found
 
 
-def _count(
-    run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Value]
-) -> Value:
+def _count(run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Value]) -> Value:
     found: Number = 0
     for item in sequence_items(run, owner):
         same = run.graph.select(equals(run, item, args[0], node), 1, 0)

@@ -88,9 +88,7 @@ def round_digits(machine: Machine, node: ast.AST, x: Number, digits: int) -> Num
     return shrink(machine, inner, factor, node)
 
 
-def _length(
-    machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]
-) -> Value:
+def _length(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
     check_arguments("len", node, (args, kwargs), least=1, most=1)
     value = machine.present(args[0], node)
     if isinstance(value, Table):
@@ -268,4 +266,3 @@ PYTHON: dict[str, Value] = {
         Builtin("print", _print),
     )
 }
-

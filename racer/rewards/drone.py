@@ -1,0 +1,321 @@
+"""What `params` holds, computed from the environment's state, for every drone at once.
+
+Each value is made when the program first asks for it and kept for the step: a reward pays only
+for what it reads. Units and ranges are those of parameters.py.
+
+The centre line is the polyline of `task.line`, closed by the last gate's centre. A drone is
+compared with the leg that leads to its next gate, not with the whole line, so that a course that
+crosses itself cannot confuse it. On later laps the first leg is the one from the start, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from racer.geometry.gates import GateFrame
+from racer.geometry.obstacles import Cylinder
+from racer.geometry.rotation import dot
+from racer.sim.environment import target_gate
+from racer.sim.state import Array, EnvironmentState, Judged
+from racer.sim.task import Task
+
+_DEGREES = 180.0 / math.pi
+_SMALL = 1e-9
+
+
+class Place(NamedTuple):
+    """Where a drone is beside the centre line, (...) each."""
+
+    distance: Array  # m
+    segment: Array  # float: index of the waypoint behind
+    across: Array  # positive to the left
+    direction: tuple[Array, Array, Array]  # of the segment, not normalised
+
+
+class DroneInputs:
+    """The values of one step; see racer.rewards.evaluate.Inputs."""
+
+    def __init__(
+        self,
+        task: Task,
+        after: EnvironmentState,
+        judged: Judged,
+        *,
+        dt: float,
+        radius: float,
+    ) -> None:
+        self._task, self._after, self._judged = task, after, judged
+        self._dt, self._radius = dt, radius
+        self._values: dict[str, Array] = {}
+        self._next: GateFrame | None = None
+        self._place: Place | None = None
+
+    def value(self, name: str) -> Array:
+        """A number per drone, (...)."""
+        if name not in self._values:
+            self._values[name] = _VALUES[name](self)
+        return self._values[name]
+
+    def row(self, column: str, index: Array) -> Array:
+        """A table's component at float indices in range, of their shape."""
+        if column.startswith("waypoints"):
+            axis = {"waypoints.x": 0, "waypoints.y": 1, "waypoints_z": 2}[column]
+            return self.waypoints[:, axis][index.astype(jnp.int32)]
+        table = self._object_table(column)
+        return table[index.astype(jnp.int32)]
+
+    # the course
+
+    @property
+    def waypoints(self) -> Array:
+        """(K + 1, 3) m: the centre line and its last point, the last gate's centre."""
+        centre = jnp.stack([jnp.asarray(axis)[-1] for axis in self._task.gates.centre])
+        return jnp.concatenate([jnp.asarray(self._task.line)[:, :3], centre[None]])
+
+    @property
+    def gates(self) -> int:
+        """Gates of one lap."""
+        return int(jnp.shape(self._task.gates.half_size)[0])
+
+    @property
+    def target(self) -> GateFrame:
+        """The gate to fly through next."""
+        if self._next is None:
+            self._next = target_gate(self._task, self._after.passed)
+        return self._next
+
+    @property
+    def leg(self) -> Array:
+        """int32: which gate of the lap is flown to."""
+        return jnp.minimum(self._after.passed, self._task.passages - 1) % self.gates
+
+    @property
+    def place(self) -> Place:
+        """Beside the nearest segment of the present leg."""
+        if self._place is None:
+            self._place = self._find_place()
+        return self._place
+
+    def _find_place(self) -> Place:
+        points = self.waypoints
+        per_leg = (points.shape[0] - 1) // self.gates
+        ahead = points[1:] - points[:-1]
+        inverse = 1.0 / jnp.maximum(jnp.sum(ahead * ahead, axis=1, keepdims=True), _SMALL)
+        table = jnp.concatenate([points[:-1], ahead, inverse], axis=1)
+        legs = table[: self.gates * per_leg].reshape(self.gates, per_leg, 7)[self.leg]
+        x, y, z = self._after.vehicle.position
+        best: tuple[Array, ...] | None = None
+        for j in range(per_leg):
+            ax, ay, az, dx, dy, dz, scale = (legs[..., j, k] for k in range(7))
+            ox, oy, oz = x - ax, y - ay, z - az
+            along = jnp.clip((ox * dx + oy * dy + oz * dz) * scale, 0.0, 1.0)
+            ex, ey, ez = ox - along * dx, oy - along * dy, oz - along * dz
+            found = (ex * ex + ey * ey + ez * ez, jnp.full_like(x, j), dx * oy - dy * ox,
+                     dx, dy, dz)  # fmt: skip
+            if best is None:
+                best = found
+                continue
+            nearer = found[0] < best[0]
+            best = tuple(jnp.where(nearer, a, b) for a, b in zip(found, best, strict=True))
+        if best is None:
+            raise ValueError("a course has no waypoints")
+        square, j, across, dx, dy, dz = best
+        distance = jnp.sqrt(square + _SMALL)
+        return Place(distance, self.leg * per_leg + j, across, (dx, dy, dz))
+
+    def flown_share(self) -> Array:
+        """Share of the course that is flown, by the straight lengths of its legs."""
+        task, passed = self._task, self._after.passed
+        centres = jnp.stack([jnp.asarray(axis) for axis in task.gates.centre], axis=1)
+        start = jnp.asarray(task.start)[None, :3]
+        first = _lengths(jnp.concatenate([start, centres]))
+        later = _lengths(jnp.concatenate([centres[-1:], centres]))
+        before_first = jnp.concatenate([jnp.zeros(1), jnp.cumsum(first)])
+        before_later = jnp.concatenate([jnp.zeros(1), jnp.cumsum(later)])
+        lap = passed // self.gates
+        done = jnp.where(
+            lap == 0,
+            before_first[passed % self.gates],
+            before_first[-1] + (lap - 1) * before_later[-1] + before_later[passed % self.gates],
+        )
+        length = jnp.where(lap == 0, first[self.leg], later[self.leg])
+        total = before_first[-1] + (task.passages // self.gates - 1) * before_later[-1]
+        part = jnp.maximum(length - self.value("distance_to_gate"), 0.0)
+        return jnp.where(passed >= task.passages, 1.0, (done + part) / total)
+
+    # obstacles
+
+    @property
+    def objects(self) -> Cylinder | None:
+        """Obstacles of the course, components (O,); None when it has none."""
+        found: Cylinder | None = getattr(self._task, "obstacles", None)
+        if found is None or jnp.shape(found.radius)[0] == 0:
+            return None
+        return found
+
+    def _object_table(self, column: str) -> Array:
+        objects = self.objects
+        if objects is None:
+            return jnp.zeros(1, bool if column == "objects_left_of_center" else jnp.float32)
+        x, y, _ = (jnp.asarray(axis) for axis in objects.base)
+        if column in ("objects_location.x", "objects_location.y"):
+            return x if column.endswith(".x") else y
+        if column in ("objects_heading", "objects_speed"):
+            return jnp.zeros_like(x)
+        points = self.waypoints
+        ahead = points[1:] - points[:-1]
+        gap = (x[:, None] - points[None, :-1, 0], y[:, None] - points[None, :-1, 1])
+        nearest = jnp.argmin(gap[0] ** 2 + gap[1] ** 2, axis=1)
+        if column == "objects_distance":
+            return jnp.concatenate([jnp.zeros(1), jnp.cumsum(_lengths(points))])[nearest]
+        rows = jnp.arange(x.shape[0])
+        across = (
+            ahead[nearest, 0] * gap[1][rows, nearest] - ahead[nearest, 1] * gap[0][rows, nearest]
+        )
+        return across > 0.0
+
+    def closest_objects(self) -> tuple[Array, Array]:
+        """Indices of the two nearest, as floats."""
+        x, y, _ = self._after.vehicle.position
+        objects = self.objects
+        zero = jnp.zeros_like(x)
+        if objects is None:
+            return zero, zero
+        first = second = jnp.full_like(x, jnp.inf)
+        nearest = following = zero
+        for at in range(int(jnp.shape(objects.radius)[0])):
+            gap = (x - objects.base[0][at]) ** 2 + (y - objects.base[1][at]) ** 2
+            wins, places = gap < first, gap < second
+            following = jnp.where(wins, nearest, jnp.where(places, float(at), following))
+            second = jnp.where(wins, first, jnp.where(places, gap, second))
+            nearest, first = jnp.where(wins, float(at), nearest), jnp.minimum(gap, first)
+        return nearest, jnp.where(jnp.isinf(second), nearest, following)
+
+    # attitude and speed
+
+    def speed(self) -> Array:
+        """m/s over ground."""
+        velocity = self._after.vehicle.velocity
+        return jnp.sqrt(dot(velocity, velocity) + _SMALL)
+
+    def angles(self) -> tuple[Array, Array, Array]:
+        """Roll, pitch, yaw in degrees: yaw first, then pitch, then roll."""
+        w, x, y, z = self._after.vehicle.attitude
+        roll = jnp.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+        pitch = jnp.arcsin(jnp.clip(2.0 * (w * y - z * x), -0.999999, 0.999999))
+        yaw = jnp.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        return roll * _DEGREES, pitch * _DEGREES, yaw * _DEGREES
+
+    def gate_distance(self) -> Array:
+        """m to the next gate's centre."""
+        position, centre = self._after.vehicle.position, self.target.centre
+        gap = (centre[0] - position[0], centre[1] - position[1], centre[2] - position[2])
+        return jnp.sqrt(dot(gap, gap) + _SMALL)
+
+    def alignment(self) -> Array:
+        """Cosine between velocity and the next gate's direction."""
+        along = dot(self._after.vehicle.velocity, self.target.forward)
+        return along / jnp.maximum(self.value("speed"), 0.05)
+
+    def count(self, number: Array) -> Array:
+        """A whole number or a flag of the course, the same for every drone, as (...)."""
+        return jnp.broadcast_to(jnp.asarray(number, jnp.float32), jnp.shape(self._after.vehicle.px))
+
+    @property
+    def task(self) -> Task:
+        """What is flown."""
+        return self._task
+
+    @property
+    def after(self) -> EnvironmentState:
+        """The drones at the end of the step."""
+        return self._after
+
+    @property
+    def judged(self) -> Judged:
+        """What the course says about the step."""
+        return self._judged
+
+    @property
+    def seconds(self) -> Array:
+        """Since the start of the flight."""
+        return self._after.elapsed.astype(jnp.float32) * self._dt
+
+    @property
+    def hull(self) -> float:
+        """m, radius."""
+        return self._radius
+
+
+def _lengths(points: Array) -> Array:
+    """(P - 1,) m between neighbours."""
+    gaps = points[1:] - points[:-1]
+    return jnp.sqrt(jnp.sum(gaps * gaps, axis=1) + _SMALL)
+
+
+def _float(number: Array) -> Array:
+    return jnp.asarray(number).astype(jnp.float32)
+
+
+def _outside(d: DroneInputs) -> Array:
+    return (d.place.distance > 0.5 * d.value("track_width")) | d.judged.crashed
+
+
+def _inside_wholly(d: DroneInputs) -> Array:
+    inside = d.place.distance + d.hull <= 0.5 * d.value("track_width")
+    return inside & ~d.judged.crashed
+
+
+_VALUES: dict[str, Callable[[DroneInputs], Array]] = {
+    "all_wheels_on_track": _inside_wholly,
+    "x": lambda d: d.after.vehicle.px,
+    "y": lambda d: d.after.vehicle.py,
+    "z": lambda d: d.after.vehicle.pz,
+    "closest_objects.0": lambda d: d.closest_objects()[0],
+    "closest_objects.1": lambda d: d.closest_objects()[1],
+    "closest_waypoints.0": lambda d: d.place.segment,
+    "closest_waypoints.1": lambda d: d.place.segment + 1.0,
+    "distance_from_center": lambda d: d.place.distance,
+    "is_crashed": lambda d: d.judged.crashed,
+    "is_left_of_center": lambda d: d.place.across > 0.0,
+    "is_offtrack": _outside,
+    "is_reversed": lambda d: dot(d.after.vehicle.velocity, d.place.direction) < 0.0,
+    "is_finished": lambda d: d.judged.finished,
+    "heading": lambda d: d.angles()[2],
+    "roll": lambda d: d.angles()[0],
+    "pitch": lambda d: d.angles()[1],
+    "roll_rate": lambda d: d.after.vehicle.wx * _DEGREES,
+    "pitch_rate": lambda d: d.after.vehicle.wy * _DEGREES,
+    "yaw_rate": lambda d: d.after.vehicle.wz * _DEGREES,
+    "steering_angle": lambda d: d.value("yaw_rate"),
+    "objects.length": lambda d: d.count(
+        jnp.asarray(0 if d.objects is None else jnp.shape(d.objects.radius)[0])
+    ),
+    "waypoints.length": lambda d: d.count(jnp.asarray(d.waypoints.shape[0])),
+    "progress": lambda d: 100.0 * d.flown_share(),
+    "speed": lambda d: d.speed(),
+    "vertical_speed": lambda d: d.after.vehicle.vz,
+    "steps": lambda d: _float(d.after.elapsed),
+    "time": lambda d: d.seconds,
+    "track_length": lambda d: d.count(jnp.sum(_lengths(d.waypoints))),
+    "track_width": lambda d: 4.0 * d.target.half_size,
+    "gates_passed": lambda d: _float(d.after.passed),
+    "gates_total": lambda d: d.count(d.task.passages),
+    "gate_passed": lambda d: d.judged.passed,
+    "distance_to_gate": lambda d: d.gate_distance(),
+    "gate_alignment": lambda d: d.alignment(),
+    "gate_position.x": lambda d: d.target.centre[0],
+    "gate_position.y": lambda d: d.target.centre[1],
+    "gate_position.z": lambda d: d.target.centre[2],
+    "gate_heading": lambda d: _DEGREES * jnp.arctan2(d.target.forward[1], d.target.forward[0]),
+    "gate_size": lambda d: 2.0 * d.target.half_size,
+    "lap": lambda d: 1.0 + _float(
+        jnp.minimum(d.after.passed, d.task.passages - 1) // d.gates
+    ),
+    "laps": lambda d: d.count(d.task.passages // d.gates),
+    "speed_limit": lambda d: d.count(d.task.velocity_limit),
+}  # fmt: skip
