@@ -2,7 +2,8 @@
 
 Reads a JSON object (racer.learning.training.TrainingConfig says which keys), writes one JSON line
 an epoch to standard output and `policy.safetensors` and `flight.npz` to DIR. The last line is
-`{"done": true}`, or `{"error": "words for a person"}` with exit code 1. Logs go to stderr.
+`{"done": true}`, or `{"error": "words for a person", "status": …}` with exit code 1; the status is
+that of racer.errors, 422 for what the configuration says wrong. Logs go to stderr.
 
 SIGTERM is waited for by a thread, because Python's own handlers do not run while the main thread
 is inside a compiled program; it ends the process at once, between two lines of output, with code
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _train(options.config, options.output)
     except RacerError as error:
-        _say({"error": error.message})
+        _say({"error": error.message, "status": error.status})
         return 1
     except Exception as error:
         _say({"error": f"The training stopped on an unexpected fault ({type(error).__name__})."})
