@@ -18,9 +18,10 @@ from racer.geometry.rotation import body_z_axis
 MARGIN_M = 1.0  # around the course's bounds, sideways and up
 SPEED_FACTOR = 1.3  # of the speed limit; gusts and overshoot stay below it
 SPEED_SLACK_M_S = 0.5
+_SMALL = 1e-6
 TILT_SLACK_DEG = 25.0  # above the velocity loop's own limit
-MAX_AGE_S = 0.2  # of the newest telemetry: at 8 m/s a vehicle is 1.6 m further by then
-MAX_LAG_S = 0.2  # of our own loop
+MAX_BLIND_S = 0.5  # the newest telemetry's age, or how late our own loop is
+MAX_BLIND_M = 1.5  # flown meanwhile: 0.19 s at 8 m/s, 0.08 s at 20 m/s
 MAX_JUMP_M = 0.75  # of the position between two samples, beyond what its velocity explains
 
 
@@ -32,8 +33,8 @@ class Envelope:
     bounds_max: Vector
     speed_m_s: float
     tilt_deg: float  # 180: any attitude
-    age_s: float = MAX_AGE_S
-    lag_s: float = MAX_LAG_S
+    blind_s: float = MAX_BLIND_S
+    blind_m: float = MAX_BLIND_M
     jump_m: float = MAX_JUMP_M
 
 
@@ -59,10 +60,11 @@ def link_breach(envelope: Envelope, facts: Facts) -> str | None:  # noqa: PLR091
     numbers = (*facts.position, *facts.velocity, *facts.attitude)
     if not all(map(isfinite, numbers)):
         return "the telemetry holds a value that is no finite number"
-    if not facts.age_s <= envelope.age_s:
-        return f"the newest telemetry is {facts.age_s:.2f} s old (limit {envelope.age_s:g} s)"
-    if not facts.lag_s <= envelope.lag_s:
-        return f"the control loop ran {facts.lag_s:.2f} s late (limit {envelope.lag_s:g} s)"
+    limit_s = min(envelope.blind_s, envelope.blind_m / max(_speed(facts), _SMALL))
+    if not facts.age_s <= limit_s:
+        return f"the newest telemetry is {facts.age_s:.2f} s old (limit {limit_s:.2f} s)"
+    if not facts.lag_s <= limit_s:
+        return f"the control loop ran {facts.lag_s:.2f} s late (limit {limit_s:.2f} s)"
     if not facts.jump_m <= envelope.jump_m:
         return f"the position jumped by {facts.jump_m:.1f} m: the estimate was reset"
     return None
@@ -82,10 +84,14 @@ def breach(envelope: Envelope, facts: Facts, action: Sequence[float]) -> str | N
         if not envelope.bounds_min[axis] <= place <= envelope.bounds_max[axis]:
             low, high = envelope.bounds_min[axis], envelope.bounds_max[axis]
             return f"{name} {place:.1f} m is outside the course ({low:.1f} to {high:.1f} m)"
-    speed = sqrt(sum(part * part for part in facts.velocity))
+    speed = _speed(facts)
     if not speed <= envelope.speed_m_s:
         return f"the speed of {speed:.1f} m/s is above {envelope.speed_m_s:.1f} m/s"
     tilt = degrees(acos(min(max(body_z_axis(facts.attitude)[2], -1.0), 1.0)))
     if not tilt <= envelope.tilt_deg:
         return f"the tilt of {tilt:.0f}° is above {envelope.tilt_deg:.0f}°"
     return None
+
+
+def _speed(facts: Facts) -> float:
+    return sqrt(sum(part * part for part in facts.velocity))

@@ -151,7 +151,7 @@ class _Flight:
         """The vehicle now, and how old what we know of it is, s."""
         assert self._sample is not None  # noqa: S101 - `fly` waited for the first one
         age_s = self._clock.age_s(self._sample.stamp_s, now_s)
-        return extrapolate(self._sample, min(age_s, self._plan.envelope.age_s)), age_s
+        return extrapolate(self._sample, min(age_s, self._plan.envelope.blind_s)), age_s
 
     def _facts(self, motion: Motion, age_s: float, lag_s: float) -> Facts:
         jump_m, self._jump_m = self._jump_m, 0.0

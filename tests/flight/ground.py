@@ -66,12 +66,12 @@ class Ground:
         self._commands.publish(String(data=text))
 
     def result(self, command: str, *, timeout_s: float) -> dict[str, Any]:
-        """Send the bare word and wait for its result."""
-        seen = len(self.results)
+        """Send the bare words and wait for their result."""
+        seen, word = len(self.results), command.split(maxsplit=1)[0]
         self.send(command)
         answer = wait_for(
             f"the result of {command}",
-            lambda: next((r for r in self.results[seen:] if r["command"] == command), None),
+            lambda: next((r for r in self.results[seen:] if r["command"] == word), None),
             timeout_s=timeout_s,
         )
         assert len(self.results) == seen + 1

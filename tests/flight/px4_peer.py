@@ -20,7 +20,13 @@ _STANDBY, _ACTIVE = 3, 4
 class Px4Peer:
     """Sends heartbeat, landed state, odometry and clock; records what it is sent."""
 
-    def __init__(self, port: int, *, in_air: bool) -> None:
+    def __init__(
+        self, port: int, *, in_air: bool, report_s: float = 0.1, obeys: bool = False
+    ) -> None:
+        """`report_s`: between reports. `obeys`: a mode that is asked for is the mode, as in PX4;
+        without it a test sets `custom_mode`."""
+        self._report_s = report_s
+        self._obeys = obeys
         self._address = ("127.0.0.1", port)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -33,12 +39,14 @@ class Px4Peer:
         self.armed = in_air
         self.custom_mode = HOLD
         self.silent = False
+        self.reports_motion = True  # ODOMETRY
         self.landed_state: int | None = None  # MAV_LANDED_STATE instead of what `in_air` says
         self.answers: dict[int, list[int]] = {}  # MAV_CMD -> MAV_RESULTs; default one ACCEPTED
         self.texts: dict[int, str] = {}  # MAV_CMD -> STATUSTEXT sent with its last answer
         self.commands: list[int] = []
         self.parameters: dict[str, float] = {}
         self.setpoints: list[mavlink.MAVLink_set_position_target_local_ned_message] = []
+        self.rates: list[tuple[float, mavlink.MAVLink_set_attitude_target_message]] = []
 
     def __enter__(self) -> Px4Peer:
         self._thread.start()
@@ -60,14 +68,15 @@ class Px4Peer:
         self.parameters.clear()
 
     def _run(self) -> None:
-        tick = 0
+        tick, began = 0, time.monotonic()
         while not self._stop.is_set():
             if not self.silent:
-                if tick % 5 == 0:
+                if tick % round(0.5 / self._report_s) == 0:
                     self._beat()
                 self._report()
             tick += 1
-            until = time.monotonic() + 0.1
+            until = began + tick * self._report_s
+            self._socket.settimeout(min(0.02, self._report_s))
             while time.monotonic() < until and not self._stop.is_set():
                 self._receive()
 
@@ -90,6 +99,8 @@ class Px4Peer:
                 0, (2 if self.in_air else 1) if landed is None else landed
             )
         )
+        if not self.reports_motion:
+            return
         unknown = [float("nan")] * 21
         north_level = [1.0, 0.0, 0.0, 0.0]
         still = (0.0,) * 6
@@ -116,9 +127,13 @@ class Px4Peer:
                 )
             elif message.get_type() == "SET_POSITION_TARGET_LOCAL_NED":
                 self.setpoints.append(message)
+            elif message.get_type() == "SET_ATTITUDE_TARGET":
+                self.rates.append((time.monotonic(), message))
 
     def _answer(self, message: mavlink.MAVLink_command_long_message) -> None:
         self.commands.append(message.command)
+        if message.command == 176 and self._obeys:
+            self.custom_mode = int(message.param2) << 16 | int(message.param3) << 24
         if message.command == 400 and 400 not in self.answers:
             self.armed = message.param1 == 1
         for result in self.answers.get(message.command, [0]):
