@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -28,6 +29,35 @@ def test_the_x500_is_the_vehicle_px4_flies() -> None:
     diagonal = 2.0 * (x500.rotors.arm_x_m**2 + x500.rotors.arm_y_m**2) ** 0.5
     assert diagonal == pytest.approx(0.5, abs=0.001)
     assert hash(x500) == hash(load_airframe("x500"))
+
+
+@pytest.mark.parametrize(
+    ("name", "mass", "thrust_to_weight", "rates"),
+    [
+        ("cpc", 0.85, 3.3, (15.0, 0.3)),
+        ("kolibri", 0.22, 6.49, (10.0, 4.0)),
+        ("cf21b", 0.04338, 1.88, (10.0, 3.49)),
+    ],
+)
+def test_public_airframes_are_as_published(
+    name: str, mass: float, thrust_to_weight: float, rates: tuple[float, float]
+) -> None:
+    airframe = load_airframe(name)
+    assert airframe.name == name
+    assert airframe.body.mass_kg == mass
+    assert 1.0 / airframe.hover_thrust == pytest.approx(thrust_to_weight, rel=2e-3)
+    control = airframe.control
+    found = (math.radians(control.rate_max_xy_deg_s), math.radians(control.rate_max_z_deg_s))
+    assert found == pytest.approx(rates, rel=1e-3)
+
+
+def test_arms_are_along_the_axes() -> None:
+    """The benchmark's 0.15 m is a diagonal; the others' are given along x and y."""
+    cpc = load_airframe("cpc").rotors
+    assert math.hypot(cpc.arm_x_m, cpc.arm_y_m) == pytest.approx(0.15, abs=1e-5)
+    assert load_airframe("kolibri").rotors.arm_x_m == 0.041
+    assert load_airframe("cf21b").rotors.arm_y_m == 0.035355
+    assert load_airframe("kolibri").command_delay_s == 0.02
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from racer.errors import InvalidInputError, NotFoundError
+from racer.sim.airframe import load_airframe
 from racer.sim.track import FLOOR_CLEARANCE_M, load_track, parse_track, track_names
 
 GOOD = """
@@ -56,6 +57,67 @@ def test_the_shipped_course_is_what_its_page_says() -> None:
     assert np.all(track.bounds_max - track.bounds_min <= 40.0)
     assert np.all(line > track.bounds_min)
     assert np.all(line < track.bounds_max)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "size", "start", "last"),
+    [
+        ("split_s", (7, 3), 0.6, (-5.0, 4.5, 1.2), (-2.8, 6.8, 1.2)),
+        ("swift", (7, 3), 1.5, (-5.0, 4.7, 0.61), (-1.95, 6.81, 1.05)),
+        ("lsy_level0", (4, 1), 0.4, (-1.5, 0.75, 0.01), (0.0, -0.75, 1.2)),
+        ("lsy_level2", (4, 1), 0.4, (-1.5, 0.75, 0.01), (0.0, -0.75, 1.2)),
+        ("figure_eight", (8, 2), 1.5, (1.5, -2.5, 1.5), (0.0, -3.0, 1.5)),
+    ],
+)
+def test_public_courses_are_as_published(
+    name: str,
+    counts: tuple[int, int],
+    size: float,
+    start: tuple[float, float, float],
+    last: tuple[float, float, float],
+) -> None:
+    track = load_track(name)
+    assert (track.name, (len(track.gates), track.laps)) == (name, counts)
+    assert {gate.size for gate in track.gates} == {size}
+    assert tuple(track.start_position) == start
+    assert tuple(track.gates[-1].position) == last
+    line = track.centre_line()
+    assert np.all(line > track.bounds_min)
+    assert np.all(line < track.bounds_max)
+
+
+def test_every_shipped_course_is_in_the_list_and_flies_forward_through_its_gates() -> None:
+    names = ["figure_eight", "lsy_level0", "lsy_level2", "split_s", "swift", "toledo"]
+    assert track_names() == names
+    for name in names:
+        track = load_track(name)
+        before = [track.start_position, *(gate.position for gate in track.gates)]
+        for came_from, gate in zip(before, track.gates, strict=False):
+            leg = gate.position - came_from
+            if np.hypot(leg[0], leg[1]) > 0.1:  # gate 5 of two courses lies below gate 4
+                assert leg @ gate.axes[0] > -0.55 * np.linalg.norm(leg), (name, gate.position)
+
+
+def test_level_2_is_level_0_moved() -> None:
+    still, moved = load_track("lsy_level0"), load_track("lsy_level2")
+    for one, other in zip(still.gates, moved.gates, strict=True):
+        assert one.position.tolist() == other.position.tolist()
+        assert one.yaw == other.yaw
+    assert [pole.radius for pole in moved.obstacles] == [0.015] * 4
+    assert not np.any(still.randomisation.gate_position)
+    assert moved.randomisation.gate_position.tolist() == [0.15, 0.15, 0.1]
+    assert moved.randomisation.gate_yaw == pytest.approx(0.2, abs=1e-5)
+    assert moved.randomisation.mass == 0.005
+    assert moved.randomisation.seen_within == 0.7
+
+
+def test_split_s_asks_for_the_centre_within_30_centimetres() -> None:
+    """The published protocol's radius, with the point-mass hull of its airframe."""
+    track, radius = load_track("split_s"), load_airframe("cpc").body.collision_radius_m
+    assert radius == 0.0
+    assert {gate.shape for gate in track.gates} == {"round"}
+    assert {gate.size / 2 - radius for gate in track.gates} == {0.3}
+    assert {gate.frame for gate in track.gates} == {0.0}  # outside is a miss, not a crash
 
 
 def test_the_centre_line_meets_every_gate_square_on() -> None:
