@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,13 @@ def run(options: argparse.Namespace) -> int:
     from racer.settings import get_settings  # noqa: PLC0415
 
     settings = get_settings()
+    url = options.url or settings.effective_autopilot_url
     configure_logging("WARNING", program="fly")
+    print(f"Looking for a vehicle on {url}, then flying. Ctrl-C lands it.", file=sys.stderr)
     reports = asyncio.run(
         fly_policy_folder(
             options.policy,
-            url=options.url or settings.effective_autopilot_url,
+            url=url,
             airframe=options.airframe or settings.airframe,
             flights=options.flights,
             land=not options.no_land,
