@@ -75,42 +75,46 @@ def cells_of(state: State) -> dict[Cell, Value]:
     return cells
 
 
-def changed(before: dict[Cell, Value], after: dict[Cell, Value], known: set[int]) -> set[Cell]:
+def changed(
+    machine: Machine, before: dict[Cell, Value], after: dict[Cell, Value], known: set[int]
+) -> set[Cell]:
     """Cells that a step left different; `known`: heap ids from before the flight."""
     return {
         cell
         for cell, value in after.items()
         if (cell[0] == "frame" or cell[1] in known)
-        and not _unchanged(before.get(cell, MISSING), value)
+        and not _unchanged(machine, before.get(cell, MISSING), value)
     }
 
 
-def _unchanged(x: Value, y: Value) -> bool:
+def _unchanged(machine: Machine, x: Value, y: Value) -> bool:
+    machine.spend()
     if x is y or same(x, y):
         return True
     if isinstance(x, Tup) and isinstance(y, Tup) and len(x.items) == len(y.items):
-        return all(map(_unchanged, x.items, y.items))
+        return all(_unchanged(machine, *pair) for pair in zip(x.items, y.items, strict=True))
     if isinstance(x, Guard) and isinstance(y, Guard):
-        return x.why == y.why and x.flag is y.flag and _unchanged(x.value, y.value)
+        return x.why == y.why and x.flag is y.flag and _unchanged(machine, x.value, y.value)
     return type(x) is type(y) and not isinstance(x, (Tup, Array, float, int)) and x == y
 
 
-def shape_of(value: Value, state: State, *, contents: bool = False) -> Shape:
+def shape_of(machine: Machine, value: Value, state: State, *, contents: bool = False) -> Shape:
     """The shape of what a cell holds. RefusedError when it cannot be carried."""
+    machine.spend()
     if isinstance(value, (bool, int, float, Node)):
         return Scalar(kind_of(value))
     if isinstance(value, Guard):
-        return Optional(value.why, shape_of(value.value, state))
+        return Optional(value.why, shape_of(machine, value.value, state))
     if value is None or value is MISSING:
         return Optional("none" if value is None else "unset", Fixed(None))
     if isinstance(value, Tup):
         sort = "contents" if contents else "tuple"
-        return Items(sort, tuple(shape_of(item, state) for item in value.items))
+        return Items(sort, tuple(shape_of(machine, item, state) for item in value.items))
     if isinstance(value, Array):
         return Items("array", (Scalar("float"),) * len(value.items), value.shape)
     if isinstance(value, ListRef):
         items = state.heap[value.id]
-        return Items("list", tuple(shape_of(item, state) for item in items))
+        return Items("list", tuple(shape_of(machine, item, state) for item in items))
     if isinstance(value, Conflict):
         raise RefusedError(value.message)
     return Fixed(value)

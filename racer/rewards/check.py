@@ -109,7 +109,7 @@ class _Checker:
         before = carried.cells_of(machine.state)
         value = machine.inline(function, [Params()], {}, function.node)
         after = carried.cells_of(machine.state)
-        found = carried.changed(before, after, set(first.heap))
+        found = carried.changed(machine, before, after, set(first.heap))
         try:
             again = self._learn(found, start, after, machine, first)
         except RefusedError as error:
@@ -143,9 +143,9 @@ class _Checker:
         shapes = dict(self._shapes)
         for cell in sorted(found | set(shapes)):
             contents = cell[0] == "heap" and not cell[2]
-            new = carried.shape_of(after[cell], machine.state, contents=contents)
+            new = carried.shape_of(machine, after[cell], machine.state, contents=contents)
             began = start.get(cell, MISSING)
-            old = shapes.get(cell) or carried.shape_of(began, first, contents=contents)
+            old = shapes.get(cell) or carried.shape_of(machine, began, first, contents=contents)
             shapes[cell] = carried.join_shapes(old, new)
         grown = shapes != self._shapes
         self._shapes = shapes

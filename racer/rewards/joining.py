@@ -34,8 +34,9 @@ _States = tuple["State", "State", "State"]
 def join(machine: Machine, condition: Number, x: Value, y: Value, states: _States) -> Value:
     """x where the condition holds, else y; a Conflict when no value can be both.
 
-    `states`: the ones that x and y belong to, and the one that they merge into.
+    Values may be nested, so each costs work. `states`: the ones that x and y belong to, and the one that they merge into.
     """
+    machine.spend()
     if x is y or (type(x) is type(y) and isinstance(x, _NAMED) and x == y):
         return x
     if isinstance(x, (bool, int, float, Node)) and isinstance(y, (bool, int, float, Node)):

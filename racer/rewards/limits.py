@@ -7,6 +7,7 @@ limits are several times that.
 from __future__ import annotations
 
 MAX_SOURCE_CHARACTERS = 65_536
+MAX_LINES = 4_000
 MAX_BRACKETS = 32  # nested in each other
 MAX_INDENT = 100  # columns
 MAX_REPEATS = 100  # of one operator that nests, in one statement; of `elif` in one chain

@@ -83,11 +83,18 @@ class Machine:
 
     def visit(self, node: ast.AST, cost: int = 1) -> None:
         """Pay for looking at a syntax node."""
+        try:
+            self.spend(cost)
+        except TooLargeError as error:
+            error.node = node
+            raise
+
+    def spend(self, cost: int = 1) -> None:
+        """Pay for work. TooLargeError when the budget is spent."""
         self._work.left -= cost
         if self._work.left < 0:
             raise TooLargeError(
-                "The function does too much in one step: shorten its loops, lists or helper calls.",
-                node,
+                "The function does too much in one step: shorten its loops, lists or helper calls."
             )
 
     def new_id(self) -> int:
@@ -227,6 +234,7 @@ class Machine:
             alive, gone = (b, a) if a.active is False else (a, b)
             return State(alive.frames, gone.heap | alive.heap, alive.active)
         merged = State({}, {}, self.graph.either(a.active, b.active))
+        self.spend(1 + (len(a.heap) + sum(map(len, a.frames.values()))) // 32)
         for key in a.heap.keys() | b.heap.keys():
             merged.heap[key] = self._join_contents(condition, key, a, b, merged)
         for key in a.frames.keys() & b.frames.keys():
@@ -248,7 +256,6 @@ class Machine:
         if len(first) != len(second):
             message = "This list has a different length in two branches: keep its length fixed."
             return (Conflict(message),)
-        self.visit(ast.Pass(), len(first))
         return tuple(
             self.join(condition, x, y, a, b, merged) for x, y in zip(first, second, strict=True)
         )

@@ -132,6 +132,11 @@ def elementwise(
     return Array(shape, tuple(function(*row) for row in zip(*columns, strict=True)))
 
 
+def is_items(value: Value) -> bool:
+    """Whether it is a list or a tuple."""
+    return isinstance(value, (ListRef, Tup))
+
+
 def is_sequence(value: Value) -> bool:
     """Whether NumPy would take it for an array."""
     return isinstance(value, (Array, ListRef, Tup, Range))
@@ -142,6 +147,7 @@ def as_array(machine: Machine, value: Value, node: ast.AST) -> Array:
     value = machine.present(value, node)
     if isinstance(value, Array):
         return value
+    machine.visit(node, len(sequence_items(machine, value)) if is_items(value) else 1)
     if isinstance(value, Table):
         raise RefusedError(
             f"params['{value.name}'] has no fixed length: take single items of it.", node
@@ -213,6 +219,7 @@ def _flip(machine: Machine, flip: bool, found: Number) -> Number:
 
 def equals(machine: Machine, a: Value, b: Value, node: ast.AST) -> Number:
     """a == b of values of any sort."""
+    machine.visit(node)
     for one, other in ((a, b), (b, a)):
         if one is None:
             return _is_none(other)
@@ -226,6 +233,8 @@ def equals(machine: Machine, a: Value, b: Value, node: ast.AST) -> Number:
     if isinstance(a, str) and isinstance(b, str):
         return a == b
     if isinstance(a, (Tup, ListRef)) and type(a) is type(b):
+        if a is b:
+            return True
         first, second = sequence_items(machine, a), sequence_items(machine, b)
         found: Number = len(first) == len(second)
         for x, y in zip(first, second, strict=False):

@@ -14,6 +14,7 @@ from racer.rewards.diagnostics import RefusedError, Report
 from racer.rewards.limits import (
     MAX_BRACKETS,
     MAX_INDENT,
+    MAX_LINES,
     MAX_REPEATS,
     MAX_SOURCE_CHARACTERS,
 )
@@ -60,6 +61,8 @@ def _measure(source: str) -> None:
             "are accepted.",
             1,
         )
+    if (lines := source.count("\n")) > MAX_LINES:
+        raise _PlacedError(f"The text has {lines:,} lines; at most {MAX_LINES:,} are accepted.", 1)
     if (place := source.find("\0")) >= 0:
         raise _PlacedError("The text holds a NUL character.", source.count("\n", 0, place) + 1)
     try:
