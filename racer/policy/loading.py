@@ -94,7 +94,10 @@ def open_network(content: bytes, *, observations: int) -> onnxruntime.InferenceS
     options.log_severity_level = 4  # what is wrong is raised; nothing goes to stderr beside it
     try:
         session = onnxruntime.InferenceSession(
-            content, sess_options=options, providers=["CPUExecutionProvider"]
+            content,
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would try the same again and print what went wrong
         )
         _probe(session, observations)
     except InvalidInputError:
