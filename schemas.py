@@ -33,6 +33,7 @@ from models import Status
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MAX_DETAILS_BYTES = 16_384
 _MAX_DETAILS_DEPTH = 16
+_MAX_REWARD_CHARACTERS = 65_536  # as in racer.rewards.limits, which the spine does not import
 _ON = frozenset({"true", "on", "yes", "1"})
 _OFF = frozenset({"false", "off", "no", "0", ""})
 USERNAME_RULE = (
@@ -123,6 +124,25 @@ def _parse_race_type(value: object) -> str:
     return value.strip() or "time-trial"
 
 
+def _parse_reward(value: object) -> str | None:
+    """The source of a reward function; None for the built-in reward.
+
+    What the text means is checked where it comes in (racer.accounts.service): the spine knows no
+    engine, and a stored one need not be checked again whenever it is read.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - pydantic listens to ValueError
+            f"must be the text of a reward function, or empty; got {_shown(value)}"
+        )
+    if len(value) > _MAX_REWARD_CHARACTERS:
+        raise ValueError(f"must be at most {_MAX_REWARD_CHARACTERS} characters long")
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    return value if value.strip() else None
+
+
 def _unchanged(parse: Any) -> AfterValidator:
     """Check with `parse`, keep what was sent."""
 
@@ -143,6 +163,7 @@ class FlightSettings:
     wind_speed_m_s: float
     algorithm: Literal["ppo", "sac"]
     race_type: str
+    reward: str | None = None  # source of a reward function; None for the built-in reward
 
 
 _AltitudeText = Annotated[Any, _unchanged(ALTITUDE.parse), WithJsonSchema(ALTITUDE.json_schema())]
@@ -164,6 +185,19 @@ _RaceType = Annotated[
     _unchanged(_parse_race_type),
     WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["time-trial"]}),
 ]
+_RewardText = Annotated[
+    Any,
+    _unchanged(_parse_reward),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": _MAX_REWARD_CHARACTERS,
+            "description": "A reward function in Python, empty for the built-in reward. "
+            "POST /reward-functions/validate checks one.",
+            "examples": ["def reward_function(params):\n    return params['gate_alignment']\n"],
+        }
+    ),
+]
 
 
 class DroneDetails(BaseModel):
@@ -178,6 +212,7 @@ class DroneDetails(BaseModel):
     yawLimit: _YawText = ""
     enableWind: _Switch = ""
     windSpeed: _WindText = ""
+    rewardFunction: _RewardText = ""
 
     @model_validator(mode="after")
     def _storable(self) -> Self:
@@ -185,7 +220,9 @@ class DroneDetails(BaseModel):
         if _too_deep(sent := self.as_sent()):
             raise ValueError(f"must be nested at most {_MAX_DETAILS_DEPTH} deep")
         try:
-            size = len(json.dumps(sent, allow_nan=False, ensure_ascii=False).encode())
+            json.dumps(sent, allow_nan=False, ensure_ascii=False).encode()
+            sent.pop("rewardFunction", None)  # has a limit of its own
+            size = len(json.dumps(sent, ensure_ascii=False).encode())
         except ValueError as error:  # an infinite number, or half of a surrogate pair
             raise ValueError("must hold only finite numbers and valid Unicode text") from error
         if size > _MAX_DETAILS_BYTES:
@@ -209,6 +246,7 @@ class DroneDetails(BaseModel):
             wind_speed_m_s=wind if _parse_switch(self.enableWind) else 0.0,
             algorithm=_parse_algorithm(self.algorithm),
             race_type=_parse_race_type(self.raceType),
+            reward=_parse_reward(self.rewardFunction),
         )
 
 
@@ -352,11 +390,23 @@ class ErrorOut(BaseModel):
     detail: str
 
 
+class DiagnosticOut(BaseModel):
+    """One complaint about a reward function; lines and columns count from 1."""
+
+    line: int = Field(examples=[2])
+    column: int = Field(examples=[12])
+    message: str = Field(examples=["There is no parameter 'sped'. Did you mean 'speed'?"])
+    severity: Literal["error", "warning"]
+
+
 class FieldError(BaseModel):
     """One refused part of a request."""
 
     loc: list[str | int] = Field(examples=[["body", "drone_details", "velocityLimit"]])
     msg: str
+    diagnostics: list[DiagnosticOut] | None = Field(
+        None, description="Every complaint about a reward function."
+    )
 
 
 class ValidationErrorOut(ErrorOut):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import OAuth2PasswordRequestForm
 
 import crud
@@ -25,7 +26,9 @@ from auth import (
 )
 from database import Database, SessionDep
 from models import User, UserDroneModel
+from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
+from racer.rewards.diagnostics import InvalidRewardError
 from schemas import (
     DroneModelCreate,
     DroneModelOut,
@@ -58,7 +61,23 @@ async def _new_account(wanted: UserCreate) -> tuple[str, str | None]:
     return wanted.username, await in_bcrypt_thread(hash_password, wanted.password)
 
 
+async def _new_drone_model(wanted: DroneModelCreate) -> DroneModelCreate:
+    """Its reward function is checked before the first query, in a thread, for the same reason."""
+    try:
+        await run_in_threadpool(check_reward, wanted.drone_details)
+    except InvalidRewardError as error:
+        problem = {
+            "type": "value_error",
+            "loc": ("body", "drone_details", "rewardFunction"),
+            "msg": error.message,
+            "ctx": {"error": error},
+        }
+        raise RequestValidationError([problem]) from error
+    return wanted
+
+
 NewAccount = Annotated[tuple[str, str | None], Depends(_new_account)]
+NewDroneModel = Annotated[DroneModelCreate, Depends(_new_drone_model)]
 
 
 @router.post(
@@ -118,9 +137,12 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def create_drone_model(
-    username: str, wanted: DroneModelCreate, session: SessionDep, visitor: OptionalUser
+    username: str, wanted: NewDroneModel, session: SessionDep, visitor: OptionalUser
 ) -> UserDroneModel:
-    """`drone_details` are texts, "" for the default, and come back unchanged."""
+    """`drone_details` are texts, "" for the default, and come back unchanged.
+
+    A `rewardFunction` with errors is refused; `errors` has its diagnostics.
+    """
     user = crud.get_user(session, username)
     require_write_access(user, visitor)
     return crud.create_drone_model(session, user, wanted)

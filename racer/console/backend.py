@@ -19,12 +19,14 @@ import auth
 import crud
 from database import Database
 from models import UserDroneModel
+from racer.accounts.service import check_reward
 from racer.console.flight_panel import Outcome
 from racer.console.model_form import ALGORITHMS, RACE_TYPES, FormError
 from racer.console.queries import open_usernames
 from racer.console.setup_panel import ModelCard
 from racer.control.service import ControlService
 from racer.errors import RacerError, UnauthorizedError
+from racer.rewards.diagnostics import InvalidRewardError
 from racer.training.service import TrainingService
 from schemas import DroneDetails, DroneModelCreate, UserCreate
 
@@ -99,6 +101,10 @@ class Backend:
         """A new drone model. Raises FormError with a message for each field that is wrong."""
         wanted = _parse(DroneModelCreate, body)
         pilot = self._pilot
+        try:
+            await asyncio.to_thread(check_reward, wanted.drone_details)
+        except InvalidRewardError as error:
+            raise FormError({"rewardFunction": error.message}) from error
 
         def create(session: Session) -> ModelCard:
             return _card(crud.create_drone_model(session, crud.get_user(session, pilot), wanted))
@@ -234,6 +240,7 @@ def _card(model: UserDroneModel) -> ModelCard:
             "Algorithm": ALGORITHMS[flight.algorithm],
             "Epochs": str(model.training_epochs),
             "Wind": wind,
+            "Reward": "Your own" if flight.reward else "Built in",
             "Altitude": f"{flight.altitude_m:g} m",
             "Speed limit": f"{flight.velocity_limit_m_s:g} m/s",
             "Yaw limit": f"{flight.yaw_limit_deg_s:g} °/s",

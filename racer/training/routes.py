@@ -20,10 +20,11 @@ import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
 from racer.errors import RacerError
+from racer.rewards.check import check
 from racer.training import queries
-from racer.training.schemas import TrainingAnswer, TrainingOut
+from racer.training.schemas import RewardFunction, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
-from schemas import ErrorOut
+from schemas import DiagnosticOut, ErrorOut
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["training"])
@@ -99,6 +100,16 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
     """Ends it at once; the epochs so far stay readable."""
     await service.cancel(drone_id)
     return TrainingAnswer(status="success", message="The training was cancelled.")
+
+
+@router.post("/reward-functions/validate", summary="Check a reward function")
+def validate_reward(body: RewardFunction) -> list[DiagnosticOut]:
+    """What is wrong with the text, and where; an empty list when there is nothing to say.
+
+    Nothing of it runs. Warnings do not keep a drone model from being trained with it.
+    """
+    _, diagnostics = check(body.source)
+    return [DiagnosticOut.model_validate(item.as_dict()) for item in diagnostics]
 
 
 @router.websocket("/ws/train")

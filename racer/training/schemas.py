@@ -27,6 +27,15 @@ class TrainingOut(BaseModel):
     )
 
 
+class RewardFunction(BaseModel):
+    """A reward function to look at."""
+
+    source: str = Field(
+        description="Python text that defines reward_function(params).",
+        examples=["def reward_function(params):\n    return params['gate_alignment']\n"],
+    )
+
+
 class TrainingAnswer(BaseModel):
     """The answer to a wish."""
 

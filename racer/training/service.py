@@ -292,4 +292,4 @@ def _configure(model: UserDroneModel) -> dict[str, Any]:
         "velocity_limit_m_s": flight.velocity_limit_m_s,
         "yaw_limit_deg_s": flight.yaw_limit_deg_s,
         "wind_speed_m_s": flight.wind_speed_m_s,
-    }
+    } | ({} if flight.reward is None else {"reward": flight.reward})

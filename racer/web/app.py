@@ -18,7 +18,7 @@ from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
 
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 2 << 20
 
 
 def assemble(

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from racer.errors import RacerError
+from racer.rewards.diagnostics import InvalidRewardError
 
 log = structlog.get_logger(__name__)
 _MAX_SHOWN_ERRORS = 8
@@ -82,9 +83,17 @@ def _field_error(item: Mapping[str, Any]) -> dict[str, Any]:
     if item["type"] == "json_invalid":
         return {"loc": ["body"], "msg": f"is not valid JSON (character {loc[-1]})"}
     if item["type"] == "value_error":  # our own sentence, without pydantic's prefix
-        return {"loc": list(loc), "msg": str(context["error"])[:_MAX_TEXT]}
+        return {"loc": list(loc), "msg": str(context["error"])[:_MAX_TEXT]} | _details(context)
     message: str = item["msg"]
     return {"loc": list(loc), "msg": (message[:1].lower() + message[1:])[:_MAX_TEXT]}
+
+
+def _details(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A reward function's diagnostics, line by line."""
+    error = context["error"]
+    if not isinstance(error, InvalidRewardError):
+        return {}
+    return {"diagnostics": [item.as_dict() for item in error.diagnostics]}
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
