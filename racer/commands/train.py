@@ -50,7 +50,7 @@ _OPTIONS: dict[str, tuple[type, str, str]] = {  # option: type, key of the confi
     "action-space": (str, "action_space", "velocity or ctbr (thrust and body rates)"),
     "control-hz": (float, "control_hz", "actions per second"),
 }
-_KEEP_RUNNING_LOG = "WARNING"  # the worker's: its lines would come between ours
+_LOG_LEVEL = "WARNING"  # the worker's: its lines would come between ours
 _WEIGHTS = "policy.safetensors"
 _COLUMNS = (
     "epoch  accuracy  best lap  mean lap  gates  crashed     reward       loss   steps  seconds"
@@ -88,8 +88,8 @@ def run(options: argparse.Namespace) -> int:
     config = configuration(options) | {"compile_cache": str(data / "jax_cache")}
     folder = _prepare(options.out or data / "runs" / str(uuid4()), force=options.force)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    if not options.json:
-        print(f"Training into {folder}. Compiling first; Ctrl-C ends it.", flush=True)
+    beside = sys.stderr if options.json else sys.stdout
+    print(f"Training into {folder}. Compiling first; Ctrl-C ends it.", file=beside, flush=True)
     try:
         last = _train(folder, as_json=options.json)
     except KeyboardInterrupt:
@@ -176,9 +176,7 @@ def _worker(folder: Path) -> Iterator[subprocess.Popen[str]]:
         *(sys.executable, "-m", "racer.learning.worker"),
         *("--config", str(folder / "config.json"), "--output", str(folder)),
     ]
-    environment = (
-        {"LOG_LEVEL": _KEEP_RUNNING_LOG} | os.environ | {PARENT_VARIABLE: str(os.getpid())}
-    )
+    environment = {"LOG_LEVEL": _LOG_LEVEL} | os.environ | {PARENT_VARIABLE: str(os.getpid())}
     with subprocess.Popen(  # noqa: S603 - our own module, with paths that the user chose
         command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
     ) as worker:
