@@ -20,44 +20,44 @@ Observations and the meaning of actions: racer.sim.interface.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from racer.geometry.gates import GateFrame, cross_gate, in_gate_axes
+from racer.geometry.gates import GateFrame
 from racer.geometry.rotation import Vector
 from racer.sim.airframe import Airframe
-from racer.sim.cascade import ControlState, initial_control, rate_control, velocity_control
-from racer.sim.dynamics import RotorCommand, State, rest_state
-from racer.sim.dynamics import step as fly
-from racer.sim.interface import (
-    ActionSpace,
-    Limits,
-    RateLimits,
-    Sight,
-    observation,
-    rate_setpoint,
-    velocity_setpoint,
-)
+from racer.sim.cascade import ControlState, initial_control
+from racer.sim.control_loop import Action, Flight, make_flight
+from racer.sim.dynamics import State, rest_state
+from racer.sim.interface import ActionSpace, Sight, observation
+from racer.sim.judging import gate_index, judge, nominal_gate
 from racer.sim.reward import BUILT_IN, Reward
-from racer.sim.state import Array, EnvironmentState, Judged, Outcome
-from racer.sim.task import CrashCause, Settings, Task
+from racer.sim.state import Array, EnvironmentState, Outcome, Variation
+from racer.sim.task import Settings, Task
+from racer.sim.variation import draw, moved_gate, seen_gate
 
-__all__ = ["EnvironmentState", "Outcome", "Step", "make_step", "observe", "reset", "target_gate"]
+__all__ = [
+    "ControlLoop",
+    "EnvironmentState",
+    "Outcome",
+    "Step",
+    "make_step",
+    "observe",
+    "reset",
+    "target_gate",
+]
 
-_SMALL = 1e-6
 
 Step: TypeAlias = Callable[
     [Task, EnvironmentState, Array, Array, EnvironmentState], tuple[EnvironmentState, Outcome]
 ]
 
-_Action: TypeAlias = tuple[Array, Array, Array, Array]
 # Flight controller and physics of one control step: vehicle and its controller before and after.
 ControlLoop: TypeAlias = Callable[
-    [Task, State, ControlState, _Action, Vector], tuple[State, ControlState]
+    [Task, State, ControlState, Action, Vector], tuple[State, ControlState]
 ]
 
 
@@ -78,25 +78,29 @@ def reset(
     turn its nose along the course. A `reward` with memory must be named here too.
     """
     keys = jax.random.split(key, 4)
+    spread = task.start_spread
     here = jax.random.uniform(keys[0], shape) < along_course
     index = jax.random.randint(keys[1], shape, 0, task.line.shape[0])
     normal = jnp.clip(jax.random.normal(keys[2], (8, *shape)), -2.0, 2.0)
     speed_share, turn, wind_from = jax.random.uniform(keys[3], (3, *shape))
     line = jnp.asarray(task.line)[index]
-    scatter = jnp.where(here, 0.3, 0.75)
+    scatter = jnp.where(here, 0.3, spread.horizontal)
     tangent_yaw = jnp.arctan2(line[..., 4], line[..., 3])
-    spread = jnp.where(turn < 0.5, 0.3, 1.5)
-    yaw = jnp.where(here, tangent_yaw + spread * normal[3], task.start[3] + 0.5 * normal[3])
+    astray = jnp.where(turn < 0.5, 0.3, 1.5) * normal[3]
+    yaw = jnp.where(here, tangent_yaw + astray, task.start[3] + spread.yaw * normal[3])
     speed = jnp.where(here, 0.7 * speed_share * jnp.minimum(task.velocity_limit, 8.0), 0.0)
     lowest = task.bounds_min[2] + 2.0 * airframe.body.collision_radius_m
+    rise, drift = jnp.where(here, 0.3, spread.vertical), jnp.where(here, 0.1, spread.speed)
+    start, variation = _drawn_course(task, key, shape, airframe=airframe)
+    gusty = 1.0 if variation is None else variation.wind
     rest = rest_state(airframe, shape=shape, hovering=True)
     vehicle = rest._replace(
-        px=jnp.where(here, line[..., 0], task.start[0]) + scatter * normal[0],
-        py=jnp.where(here, line[..., 1], task.start[1]) + scatter * normal[1],
-        pz=jnp.maximum(jnp.where(here, line[..., 2], task.start[2]) + 0.3 * normal[2], lowest),
-        vx=speed * line[..., 3] + 0.1 * normal[4],
-        vy=speed * line[..., 4] + 0.1 * normal[5],
-        vz=0.1 * normal[6],
+        px=jnp.where(here, line[..., 0], start[0]) + scatter * normal[0],
+        py=jnp.where(here, line[..., 1], start[1]) + scatter * normal[1],
+        pz=jnp.maximum(jnp.where(here, line[..., 2], start[2]) + rise * normal[2], lowest),
+        vx=speed * line[..., 3] + drift * normal[4],
+        vy=speed * line[..., 4] + drift * normal[5],
+        vz=drift * normal[6],
         qw=jnp.cos(0.5 * yaw),
         qz=jnp.sin(0.5 * yaw),
     )
@@ -108,13 +112,28 @@ def reset(
         action=(zero, zero, zero, zero),
         passed=jnp.where(here, jnp.asarray(task.line_gate)[index], 0),
         elapsed=jnp.zeros(shape, jnp.int32),
-        wind_x=task.wind_speed * jnp.cos(wind_angle),
-        wind_y=task.wind_speed * jnp.sin(wind_angle),
+        wind_x=gusty * task.wind_speed * jnp.cos(wind_angle),
+        wind_y=gusty * task.wind_speed * jnp.sin(wind_angle),
         gust_x=zero,
         gust_y=zero,
         gust_z=zero,
         memory=(BUILT_IN if reward is None else reward).initial(shape),
+        variation=variation,
+        drawn=None if airframe.battery is None else zero,
     )
+
+
+def _drawn_course(
+    task: Task, key: Array, shape: tuple[int, ...], *, airframe: Airframe
+) -> tuple[Vector, Variation | None]:
+    """The start, m ENU, and the variation of new flights. The key is folded, never used itself."""
+    start = (task.start[0], task.start[1], task.start[2])
+    if task.ranges is None:
+        return start, None
+    keys = jax.random.split(jax.random.fold_in(key, 1))
+    shift = jax.random.uniform(keys[0], (3, *shape), minval=-1.0, maxval=1.0)
+    x, y, z = (start[i] + task.ranges.start_position[i] * shift[i] for i in range(3))
+    return (x, y, z), draw(task, task.ranges, keys[1], shape, airframe=airframe)
 
 
 def observe(task: Task, state: EnvironmentState, space: ActionSpace) -> Array:
@@ -125,21 +144,26 @@ def observe(task: Task, state: EnvironmentState, space: ActionSpace) -> Array:
         velocity=vehicle.velocity,
         attitude=vehicle.attitude,
         rates=vehicle.rates,
-        target=target_gate(task, state.passed),
-        after=target_gate(task, jnp.minimum(state.passed + 1, task.passages - 1)),
+        target=_seen(task, state, state.passed),
+        after=_seen(task, state, jnp.minimum(state.passed + 1, task.passages - 1)),
         action=state.action,
         ground=task.bounds_min[2],
     )
     return jnp.stack(observation(sight, space, jnp), axis=-1)
 
 
+def _seen(task: Task, state: EnvironmentState, passed: Array) -> GateFrame:
+    """The gate after `passed` passages as the vehicle knows it."""
+    nominal = target_gate(task, passed)
+    if state.variation is None:
+        return nominal
+    real = moved_gate(nominal, state.variation, gate_index(task, passed))
+    return seen_gate(nominal, real, state.vehicle.position, task.sight_range)
+
+
 def target_gate(task: Task, passed: Array) -> GateFrame:
-    """The gate to fly through after `passed` passages, components of its shape."""
-    leaves, structure = jax.tree.flatten(task.gates)
-    table = jnp.stack([jnp.asarray(leaf) for leaf in leaves], axis=-1)  # (G, 14)
-    rows = table[jnp.minimum(passed, task.passages - 1) % table.shape[0]]
-    gate: GateFrame = jax.tree.unflatten(structure, [rows[..., i] for i in range(len(leaves))])
-    return gate
+    """The gate to fly through after `passed` passages, where the course says, components (...)."""
+    return nominal_gate(task, passed)
 
 
 def make_step(
@@ -158,9 +182,10 @@ def make_step(
     and the spare states that ended flights go on from. States and spares must come from `reset`
     with the same reward, whose memory they carry.
 
-    racer.sim.interface says what the numbers of an action ask for.
+    racer.sim.interface says what the numbers of an action ask for. Raises InvalidInputError when
+    the airframe's command delay is longer than a control step.
     """
-    control_loop = loop or _make_control_loop(airframe, settings)
+    flight = make_flight(airframe, settings) if loop is None else _stand_in(loop)
     rating: Reward = BUILT_IN if reward is None else reward
 
     def step(
@@ -171,68 +196,27 @@ def make_step(
         spare: EnvironmentState,
     ) -> tuple[EnvironmentState, Outcome]:
         parts = (action[..., 0], action[..., 1], action[..., 2], action[..., 3])
-        wind = (state.wind_x + state.gust_x, state.wind_y + state.gust_y, state.gust_z)
-
-        vehicle, control = control_loop(task, state.vehicle, state.control, parts, wind)
+        vehicle, control, drawn = flight(task, state, parts, _wind(state))
         moved = state._replace(
             vehicle=vehicle,
             control=control,
             action=parts,
             elapsed=state.elapsed + 1,
-            **_next_gusts(task, state, gust_noise),
+            drawn=drawn,
         )
+        moved = _with_gusts(task, moved, gust_noise)
         return _settle(task, state, moved, spare, airframe=airframe, reward=rating)
 
     return step
 
 
-def _make_control_loop(airframe: Airframe, settings: Settings) -> ControlLoop:
-    """Flight controller and physics between two actions."""
-    dt = settings.dt / settings.substeps
-    climb = airframe.control.velocity_max_z_m_s
-    rate_limits = RateLimits(
-        hover=airframe.hover_thrust,
-        tilt_rate=math.radians(airframe.control.rate_max_xy_deg_s),
-        yaw_rate=math.radians(airframe.control.rate_max_z_deg_s),
-    )
+def _stand_in(loop: ControlLoop) -> Flight:
+    def flight(
+        task: Task, state: EnvironmentState, action: Action, wind: Vector
+    ) -> tuple[State, ControlState, Array | None]:
+        return *loop(task, state.vehicle, state.control, action, wind), state.drawn
 
-    def controller(
-        task: Task, vehicle: State, action: _Action
-    ) -> Callable[[ControlState, State], tuple[ControlState, RotorCommand]]:
-        """The setpoint stays what it was when the action came; the loops below follow it."""
-        if settings.action_space == "ctbr":
-            rates, collective = rate_setpoint(action, rate_limits, jnp)
-            return lambda control, now: rate_control(
-                control, now, rates, collective, airframe=airframe, dt=dt
-            )
-        limits = Limits(
-            velocity=task.velocity_limit,
-            velocity_unit=task.velocity_unit,
-            climb=climb,
-            yaw=task.yaw_limit,
-            yaw_unit=task.yaw_unit,
-        )
-        velocity, yaw_rate = velocity_setpoint(action, vehicle.attitude, limits, jnp)
-        return lambda control, now: velocity_control(
-            control, now, velocity, yaw_rate, airframe=airframe, dt=dt
-        )
-
-    def loop(
-        task: Task, vehicle: State, control: ControlState, action: _Action, wind: Vector
-    ) -> tuple[State, ControlState]:
-        follow = controller(task, vehicle, action)
-
-        def substep(
-            carry: tuple[State, ControlState], _: None
-        ) -> tuple[tuple[State, ControlState], None]:
-            vehicle, control = carry
-            control, rotors = follow(control, vehicle)
-            return (fly(vehicle, rotors, wind, airframe=airframe, dt=dt), control), None
-
-        flown, _ = jax.lax.scan(substep, (vehicle, control), None, length=settings.substeps)
-        return flown
-
-    return loop
+    return flight
 
 
 def _settle(
@@ -245,12 +229,11 @@ def _settle(
     reward: Reward,
 ) -> tuple[EnvironmentState, Outcome]:
     """Judgement, reward and auto-reset for one control step."""
-    judged = _judge(task, before, after, airframe=airframe)
+    judged = judge(task, before, after, airframe=airframe)
     after = after._replace(passed=before.passed + judged.passed)
     memory, earned = reward(task, before.memory, before, after, judged)
     after = after._replace(memory=memory)
-    state = jax.tree.map(lambda old, new: jnp.where(judged.done, new, old), after, spare)
-    return state, Outcome(
+    return _select(judged.done, spare, after), Outcome(
         reward=earned,
         done=judged.done,
         finished=judged.finished,
@@ -263,64 +246,32 @@ def _settle(
     )
 
 
-def _judge(
-    task: Task, before: EnvironmentState, after: EnvironmentState, *, airframe: Airframe
-) -> Judged:
-    """Gates and crashes on the segment of one control step."""
-    radius = airframe.body.collision_radius_m
-    start, end = before.vehicle.position, after.vehicle.position
-    target = target_gate(task, before.passed)
-    crossed = cross_gate(target, start, end, radius=radius)
-    every = jax.tree.map(  # (G, 1, ...): all gates against the whole batch
-        lambda leaf: jnp.reshape(leaf, (-1, *(1,) * start[0].ndim)), task.gates
-    )
-    hit = jnp.any(cross_gate(every, start, end, radius=radius).hit, axis=0)
-    low, high = task.bounds_min, task.bounds_max
-    ground = end[2] < low[2] + radius
-    outside = end[2] > high[2]
-    for axis in (0, 1):
-        outside |= (end[axis] < low[axis]) | (end[axis] > high[axis])
-    crashed = hit | outside | ground
-    gate = crossed.passed & ~crashed
-    finished = before.passed + gate >= task.passages
-    when, offset = _crossing_point(target, start, end)
-    return Judged(
-        target=target,
-        passed=gate,
-        finished=finished,
-        crashed=crashed,
-        done=crashed | finished | (after.elapsed >= task.time_limit),
-        cause=_first_cause(
-            (hit, CrashCause.FRAME), (ground, CrashCause.GROUND), (outside, CrashCause.BOUNDS)
-        ),
-        when=when,
-        offset=offset,
+def _select(done: Array, ended: EnvironmentState, going: EnvironmentState) -> EnvironmentState:
+    """Per drone; arrays per gate have their own axis after the batch's."""
+
+    def pick(new: Array, old: Array) -> Array:
+        wide = jnp.reshape(done, done.shape + (1,) * (old.ndim - done.ndim))
+        return jnp.where(wide, new, old)
+
+    picked: EnvironmentState = jax.tree.map(pick, ended, going)
+    return picked
+
+
+def _wind(state: EnvironmentState) -> Vector:
+    """m/s ENU: what blows now."""
+    share = 1.0 if state.variation is None else state.variation.wind
+    return (
+        state.wind_x + share * state.gust_x,
+        state.wind_y + share * state.gust_y,
+        share * state.gust_z,
     )
 
 
-def _first_cause(*causes: tuple[Array, CrashCause]) -> Array:
-    """int32: the first cause in the list that holds."""
-    found = jnp.zeros(causes[0][0].shape, jnp.int32) + CrashCause.NONE
-    for holds, cause in reversed(causes):
-        found = jnp.where(holds, jnp.int32(cause), found)
-    return found
-
-
-def _crossing_point(gate: GateFrame, start: Vector, end: Vector) -> tuple[Array, Array]:
-    """Share of the segment at which it meets the gate's plane, and how far from the centre, m."""
-    x0, y0, z0 = in_gate_axes(gate, start)
-    x1, y1, z1 = in_gate_axes(gate, end)
-    ahead = x1 - x0
-    share = jnp.clip(-x0 / jnp.where(jnp.abs(ahead) > _SMALL, ahead, 1.0), _SMALL, 1.0)
-    aside, above = y0 + share * (y1 - y0), z0 + share * (z1 - z0)
-    distance: Array = jnp.sqrt(aside * aside + above * above + _SMALL * _SMALL)
-    return share, distance
-
-
-def _next_gusts(task: Task, state: EnvironmentState, noise: Array) -> dict[str, Array]:
+def _with_gusts(task: Task, state: EnvironmentState, noise: Array) -> EnvironmentState:
+    """One control step of the gusts' filters, driven by (..., 3) normal noise."""
     gusts = task.gusts
-    return {
-        "gust_x": gusts.keep_horizontal * state.gust_x + gusts.drive_horizontal * noise[..., 0],
-        "gust_y": gusts.keep_horizontal * state.gust_y + gusts.drive_horizontal * noise[..., 1],
-        "gust_z": gusts.keep_vertical * state.gust_z + gusts.drive_vertical * noise[..., 2],
-    }
+    return state._replace(
+        gust_x=gusts.keep_horizontal * state.gust_x + gusts.drive_horizontal * noise[..., 0],
+        gust_y=gusts.keep_horizontal * state.gust_y + gusts.drive_horizontal * noise[..., 1],
+        gust_z=gusts.keep_vertical * state.gust_z + gusts.drive_vertical * noise[..., 2],
+    )

@@ -8,13 +8,28 @@ import jax
 
 from racer.geometry.gates import GateFrame
 from racer.sim.cascade import ControlState
-from racer.sim.dynamics import State
+from racer.sim.dynamics import Scale, State
 
 Array: TypeAlias = jax.Array
 
 
+class Variation(NamedTuple):
+    """How one flight differs from its task (racer.sim.task.Ranges); (...) or (..., G), (..., P)."""
+
+    scale: Scale  # mass, inertia, thrust: factors
+    delay: Array  # s, on top of the airframe's command delay
+    wind: Array  # factor of the mean wind and its gusts
+    gate_x: Array  # (..., G) m, every gate's displacement
+    gate_y: Array
+    gate_z: Array
+    gate_yaw: Array  # (..., G) rad
+    obstacle_x: Array  # (..., P) m
+    obstacle_y: Array
+    obstacle_z: Array
+
+
 class EnvironmentState(NamedTuple):
-    """Drones in flight; every field has the batch's shape (...)."""
+    """Drones in flight; every array begins with the batch's shape (...)."""
 
     vehicle: State
     control: ControlState
@@ -27,6 +42,8 @@ class EnvironmentState(NamedTuple):
     gust_y: Array
     gust_z: Array
     memory: Any = ()  # of the reward: arrays (...) in whatever structure it likes
+    variation: Variation | None = None  # None unless Settings.randomise
+    drawn: Array | None = None  # share of the battery's charge; None when the airframe has none
 
 
 class Judged(NamedTuple):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from racer.errors import InvalidInputError
 from racer.geometry.gates import GateFrame
+from racer.geometry.obstacles import Cylinder
 from racer.geometry.rotation import Real
 from racer.sim.interface import OBSERVATION_SIZES, ActionSpace
 from racer.sim.track import Track
@@ -32,6 +33,8 @@ class Settings:
     action_space: ActionSpace = "velocity"
     control_hz: float = 25.0  # actions per second
     substeps: int = 8  # of flight controller and physics per action
+    integrator: Literal["midpoint", "rk4"] = "midpoint"  # racer.sim.dynamics
+    randomise: bool = False  # every flight has a vehicle, wind and gate poses of its own
 
     @property
     def dt(self) -> float:
@@ -64,14 +67,73 @@ class Rewards(NamedTuple):
     turn: Real  # per squared unit of yaw-rate action
 
 
-def default_rewards(velocity_limit_m_s: float) -> Rewards:
-    """Slow vehicles earn more per metre, so that returns have one size for every limit."""
+def default_rewards(velocity_limit_m_s: float, *, calm: float = 1.0) -> Rewards:
+    """Slow vehicles earn more per metre, so that returns have one size for every limit.
+
+    `calm` scales what body rates cost: an airframe that turns at 15 rad/s would rather not move.
+    """
     reference = min(velocity_limit_m_s, REFERENCE_VELOCITY_M_S)
-    return Rewards(*(np.float32(weight) for weight in (1.6 / reference, 0.2, -0.3, -2e-4, -1e-3)))
+    weights = (1.6 / reference, 0.2, -0.3, -2e-4 * calm, -1e-3 * calm)
+    return Rewards(*(np.float32(weight) for weight in weights))
+
+
+class StartSpread(NamedTuple):
+    """How flights from the start begin: standard deviations about it, cut at twice of each."""
+
+    horizontal: Real  # m, along x and along y
+    vertical: Real  # m
+    yaw: Real  # rad
+    speed: Real  # m/s, along each axis
+
+
+DEFAULT_SPREAD = StartSpread(*(np.float32(value) for value in (0.75, 0.3, 0.5, 0.1)))
+NO_SPREAD = StartSpread(*(np.float32(0.0) for _ in range(4)))  # every flight the same
+
+
+class Ranges(NamedTuple):
+    """What may differ between flights under `Settings.randomise`: uniform, either way."""
+
+    mass: Real  # share of the airframe's
+    mass_kg: Real  # on top, kg
+    inertia: Real  # share, all axes together
+    thrust: Real  # share, of thrust at a given rotor speed
+    delay: Real  # s, 0 to this is added to the airframe's command delay, up to one control step
+    wind: Real  # share of the mean wind and its gusts
+    gate_position: Real  # (3,) m
+    gate_yaw: Real  # rad
+    obstacle_position: Real  # (3,) m
+    start_position: Real  # (3,) m
+
+
+def course_ranges(track: Track) -> Ranges:
+    """What the course itself says, and a nominal vehicle: a published protocol."""
+    own = track.randomisation
+    zero, f32 = np.float32(0.0), np.float32
+    return Ranges(
+        mass=zero,
+        mass_kg=f32(own.mass),
+        inertia=zero,
+        thrust=zero,
+        delay=zero,
+        wind=zero,
+        gate_position=own.gate_position.astype(f32),
+        gate_yaw=f32(own.gate_yaw),
+        obstacle_position=own.obstacle_position.astype(f32),
+        start_position=own.start_position.astype(f32),
+    )
+
+
+def default_ranges(track: Track) -> Ranges:
+    """The course's own, and vehicles as they differ in a hangar: what transfer asks for."""
+    shares = {"mass": 0.05, "inertia": 0.15, "thrust": 0.05, "delay": 0.01, "wind": 0.5}
+    return course_ranges(track)._replace(**{k: np.float32(v) for k, v in shares.items()})
 
 
 class Task(NamedTuple):
-    """Course, limits and wind as NumPy (or JAX) arrays. G gates, K poses along the course."""
+    """Course, limits and wind as NumPy (or JAX) arrays.
+
+    G gates, P obstacles (poles), K poses along the course.
+    """
 
     gates: GateFrame  # every component (G,)
     passages: Real  # () int32: gates from start to finish
@@ -88,6 +150,10 @@ class Task(NamedTuple):
     gusts: GustModel
     time_limit: Real  # () int32 control steps
     rewards: Rewards
+    obstacles: Cylinder  # every component (P,)
+    start_spread: StartSpread
+    sight_range: Real  # () m: gates farther than this are seen at their nominal pose
+    ranges: Ranges | None  # None unless Settings.randomise
 
 
 def make_task(
@@ -98,12 +164,18 @@ def make_task(
     yaw_limit_deg_s: float,
     wind_speed_m_s: float = 0.0,
     rewards: Rewards | None = None,
+    start_spread: StartSpread = DEFAULT_SPREAD,
+    ranges: Ranges | None = None,
+    sight_range_m: float | None = None,
 ) -> Task:
     """Turn a course and a user's limits into arrays.
 
     The time limit is generous and finite: the centre line at half the speed limit (never counted
     above 3 m/s of average), plus ten seconds, but no more than MAX_FLIGHT_STEPS. Raises
     InvalidInputError when even 80 % of the speed limit would not be enough for the course.
+
+    `ranges` (default: default_ranges) are used when `settings.randomise`; `sight_range_m` (default:
+    the course's own) is then how near a displaced gate must be to be seen where it really stands.
     """
     line = track.centre_line()
     steps = np.diff(line, axis=0)
@@ -141,6 +213,10 @@ def make_task(
         ),
         time_limit=np.int32(seconds * settings.control_hz),
         rewards=rewards or default_rewards(velocity_limit_m_s),
+        obstacles=_obstacle_arrays(track),
+        start_spread=start_spread,
+        sight_range=f32(sight_range_m or track.randomisation.seen_within or math.inf),
+        ranges=(ranges or default_ranges(track)) if settings.randomise else None,
     )
 
 
@@ -157,3 +233,9 @@ def _gate_arrays(track: Track) -> GateFrame:
         frame=np.array([gate.frame for gate in track.gates], np.float32),
         round=np.array([gate.shape == "round" for gate in track.gates], np.float32),
     )
+
+
+def _obstacle_arrays(track: Track) -> Cylinder:
+    poles = [(*pole.position, pole.radius, pole.height) for pole in track.obstacles]
+    x, y, z, radius, height = np.array(poles, np.float32).reshape(-1, 5).T
+    return Cylinder(base=(x, y, z), radius=radius, height=height)

@@ -1,0 +1,113 @@
+"""Gates and crashes, judged on the straight segment of one control step."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from racer.geometry.gates import GateFrame, cross_gate
+from racer.geometry.obstacles import touches
+from racer.sim.airframe import Airframe
+from racer.sim.state import Array, EnvironmentState, Judged
+from racer.sim.task import CrashCause, Task
+from racer.sim.variation import every_moved_gate, every_moved_obstacle, moved_gate
+
+_Table = TypeVar("_Table", bound=tuple[object, ...])
+
+
+def nominal_gate(task: Task, passed: Array) -> GateFrame:
+    """The gate to fly through after `passed` passages, where the course says, components (...)."""
+    leaves, structure = jax.tree.flatten(task.gates)
+    table = jnp.stack([jnp.asarray(leaf) for leaf in leaves], axis=-1)  # (G, 15)
+    rows = table[gate_index(task, passed)]
+    gate: GateFrame = jax.tree.unflatten(structure, [rows[..., i] for i in range(len(leaves))])
+    return gate
+
+
+def gate_index(task: Task, passed: Array) -> Array:
+    """Which gate is to be flown through after `passed` passages; (...) int32."""
+    index: Array = jnp.minimum(passed, task.passages - 1) % task.gates.half_size.shape[0]
+    return index
+
+
+def real_gate(task: Task, state: EnvironmentState, passed: Array) -> GateFrame:
+    """The gate to fly through after `passed` passages, where it stands in this flight."""
+    gate = nominal_gate(task, passed)
+    if state.variation is None:
+        return gate
+    return moved_gate(gate, state.variation, gate_index(task, passed))
+
+
+def judge(
+    task: Task, before: EnvironmentState, after: EnvironmentState, *, airframe: Airframe
+) -> Judged:
+    """What happened between the two ends of a control step; `after.passed` is not used."""
+    radius = airframe.body.collision_radius_m
+    start, end = before.vehicle.position, after.vehicle.position
+    target = real_gate(task, before, before.passed)
+    crossed = cross_gate(target, start, end, radius=radius)
+    hit, touched = _collisions(task, before, after, radius=radius)
+    low, high = task.bounds_min, task.bounds_max
+    ground = end[2] < low[2] + radius
+    outside = end[2] > high[2]
+    for axis in (0, 1):
+        outside |= (end[axis] < low[axis]) | (end[axis] > high[axis])
+    crashed = hit | touched | outside | ground
+    gate = crossed.passed & ~crashed
+    finished = before.passed + gate >= task.passages
+    late = after.elapsed >= task.time_limit
+    return Judged(
+        target=target,
+        passed=gate,
+        finished=finished,
+        crashed=crashed,
+        done=_settled(crashed | finished | late),
+        cause=_first_cause(
+            (hit, CrashCause.FRAME),
+            (touched, CrashCause.OBSTACLE),
+            (ground, CrashCause.GROUND),
+            (outside, CrashCause.BOUNDS),
+        ),
+        when=crossed.when,
+        offset=crossed.offset,
+    )
+
+
+def _collisions(
+    task: Task, before: EnvironmentState, after: EnvironmentState, *, radius: float
+) -> tuple[Array, Array]:
+    """(any gate's frame hit, any obstacle touched): everything against the whole batch."""
+    start, end = before.vehicle.position, after.vehicle.position
+    gates, poles = _against(task.gates, start[0].ndim), _against(task.obstacles, start[0].ndim)
+    if before.variation is not None:
+        gates = every_moved_gate(gates, before.variation)
+        poles = every_moved_obstacle(poles, before.variation)
+    hit = jnp.any(cross_gate(gates, start, end, radius=radius).hit, axis=0)
+    if task.obstacles.radius.shape[0] == 0:
+        return hit, jnp.zeros_like(hit)
+    return hit, jnp.any(touches(poles, start, end, radius=radius), axis=0)
+
+
+def _against(table: _Table, dimensions: int) -> _Table:
+    """(G,) columns as (G, 1, ...), to meet a batch of that many dimensions."""
+    shaped: _Table = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *(1,) * dimensions)), table)
+    return shaped
+
+
+def _settled(condition: Array) -> Array:
+    """The same condition, computed once.
+
+    XLA copies cheap producers into every consumer on a CPU: without the root, each of the forty
+    arrays that the auto-reset selects would judge all gates again (a third of the whole step).
+    """
+    return jnp.sqrt(condition.astype(jnp.float32)) > 0.5
+
+
+def _first_cause(*causes: tuple[Array, CrashCause]) -> Array:
+    """int32: the first cause in the list that holds."""
+    found = jnp.zeros(causes[0][0].shape, jnp.int32) + CrashCause.NONE
+    for holds, cause in reversed(causes):
+        found = jnp.where(holds, jnp.int32(cause), found)
+    return found
