@@ -108,6 +108,18 @@ def test_a_delay_and_a_battery_are_optional_and_checked(table: dict[str, Any]) -
             parse_airframe({**table, "command_delay_s": delay})
 
 
+def test_the_page_names_every_key_and_its_battery_loads(table: dict[str, Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "airframes.md").read_text(encoding="utf-8")
+    for section in ("body", "rotors"):
+        assert all(key in page for key in table[section])
+    found = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    airframe = parse_airframe(table | tomllib.loads(found.group(1)))
+    assert airframe.battery is not None
+    folder = Path(racer.sim.airframe.__file__).parent / "airframes"
+    assert all(f"`{file.stem}`" in page for file in folder.glob("*.toml"))
+
+
 def test_a_missing_table_and_a_missing_file_are_told(table: dict[str, Any]) -> None:
     del table["drag"]
     with pytest.raises(InvalidInputError, match=re.escape("[drag]")):

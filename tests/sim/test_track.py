@@ -120,6 +120,17 @@ def test_split_s_asks_for_the_centre_within_30_centimetres() -> None:
     assert {gate.frame for gate in track.gates} == {0.0}  # outside is a miss, not a crash
 
 
+def test_the_page_shows_a_course_that_loads_and_names_every_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tracks.md").read_text(encoding="utf-8")
+    found = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    track = parse_track(found.group(1))
+    assert (len(track.gates), track.laps, len(track.obstacles)) == (2, 2, 1)
+    for field in ("gate_position_m", "gate_yaw_deg", "obstacle_position_m", "seen_within_m"):
+        assert field in page
+    assert all(f"`{name}`" in page for name in track_names())
+
+
 def test_the_centre_line_meets_every_gate_square_on() -> None:
     track = load_track("toledo")
     line = track.centre_line(points_per_gate=64)
