@@ -1,4 +1,4 @@
-"""The form of a new drone model: seven settings, a title, a number of epochs.
+"""The form of a new drone model: seven settings, a reward, a title, a number of epochs.
 
 It sends what the API's clients send: every setting as text, "" where nothing was typed. The
 ranges live in the API's schema alone; its complaints come back as text beside the field.
@@ -13,6 +13,7 @@ from typing import Any
 from nicegui import ui
 
 from racer.console.layout import action, text
+from racer.console.reward_editor import RewardEditor
 from schemas import ALTITUDE, VELOCITY, WIND, YAW, NumberField
 
 ALGORITHMS = {"ppo": "PPO", "sac": "SAC (not trainable yet)"}
@@ -83,6 +84,7 @@ class ModelForm:
         self._wind = ui.switch("Wind").props('data-field="enableWind" color=amber')
         self._inputs[_WIND.key] = _setting(_WIND)
         self._inputs[_WIND.key].bind_enabled_from(self._wind, "value")
+        self._reward = RewardEditor()
 
     def open(self, *, can_cancel: bool) -> None:
         """Show an empty form. The very first model cannot be cancelled: there is nothing else."""
@@ -90,6 +92,7 @@ class ModelForm:
             field.value = ""
             field.error = None
         self._wind.value = False
+        self._reward.clear()
         self._problem.set_text("")
         self._cancel_button.set_visibility(can_cancel)
         self._root.set_visibility(True)
@@ -106,6 +109,8 @@ class ModelForm:
             "algorithm": str(self._algorithm.value),
             "enableWind": "true" if self._wind.value else "false",
         }
+        if self._reward.source:
+            details["rewardFunction"] = self._reward.source
         body: dict[str, Any] = {"title": self._typed("title") or "First racer", "description": ""}
         if epochs := self._typed("training_epochs"):
             body["training_epochs"] = epochs
