@@ -31,6 +31,7 @@ from racer.errors import InvalidInputError
 from racer.learning.networks import Normaliser, Output, Parameters
 from racer.learning.settings import AlgorithmSettings
 from racer.sim.airframe import Airframe
+from racer.sim.reward import Reward
 from racer.sim.task import Settings, Task
 
 Array: TypeAlias = jax.Array
@@ -45,6 +46,7 @@ class World(NamedTuple):
 
     airframe: Airframe
     simulation: Settings
+    reward: Reward | None = None  # None: the built-in one
 
 
 class Metrics(NamedTuple):
@@ -66,6 +68,7 @@ class Algorithm(NamedTuple):
     schedule: Callable[[int, int], Schedule]  # of an epoch (1, 2, …) out of so many; not compiled
     output: Output  # what stands at the policy network's end
     steps_per_epoch: int  # control steps of training flights
+    compiled_in: str | None = None  # settings that are constants of the programs; None: all are
 
 
 def algorithms() -> list[str]:

@@ -26,6 +26,10 @@ _RANGES = {  # the same as the product's front door promises
     "wind_speed_m_s": (0.0, 15.0),
     "control_hz": (10.0, 200.0),
     "altitude_m": (1.5, 100.0),
+    "calm": (0.0, 10.0),
+    "first_opening": (0.5, 5.0),
+    "last_opening": (0.5, 5.0),
+    "miss_m": (0.0, 2.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -55,6 +59,10 @@ class TrainingConfig:
     action_space: ActionSpace = "velocity"  # "velocity" or "ctbr"
     control_hz: float = 25.0  # actions per second
     substeps: int = 8  # of flight controller and physics per action
+    calm: float = 1.0  # scales what body rates cost in the built-in reward
+    first_opening: float = 1.0  # in training, gates are this many times as wide at first …
+    last_opening: float = 1.0  # … and this many times from half of the training on
+    miss_m: float = 0.0  # in training, frames are this wide at least: missing a gate ends a flight
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training

@@ -35,12 +35,18 @@ def initial_normaliser(size: int) -> Normaliser:
 
 
 def learn_normaliser(normaliser: Normaliser, observations: Array) -> Normaliser:
-    """Merge a batch (N, O) into the running statistics (Chan et al. 1983, parallel variance)."""
+    """Merge a batch (N, O) into the running statistics."""
     mean, variance = jnp.mean(observations, axis=0), jnp.var(observations, axis=0)
-    new = jnp.float32(observations.shape[0])
-    total = normaliser.seen + new
+    return merge_statistics(normaliser, mean, variance, observations.shape[0])
+
+
+def merge_statistics(
+    normaliser: Normaliser, mean: Array, variance: Array, count: float
+) -> Normaliser:
+    """Merge `count` observations of a mean and a variance (O,) (Chan et al. 1983)."""
+    total = normaliser.seen + count
     delta = mean - normaliser.mean
-    share = new / total
+    share = count / total
     return Normaliser(
         mean=normaliser.mean + share * delta,
         variance=(1.0 - share) * normaliser.variance

@@ -1,23 +1,30 @@
 """PPO as one compiled program per epoch: rollout, advantages and updates never leave the device.
 
-Choices, as in CleanRL's continuous PPO unless said: advantages by GAE, normalised per minibatch;
-one permutation per rollout whose minibatches every pass revisits (shuffling again costs more
-than it brings); the value network looks at a rollout once, in one large batch, after it is
-flown; observation statistics stay fixed while a rollout is learnt from, so that the probability
-ratio starts at one. A time-out ends a flight like a finish does: time limits are generous, and
-a drone that neither crashes nor finishes has nothing left to earn.
+Choices, as in CleanRL's continuous PPO unless said; docs/decisions/0007-learning.md has figures:
+- Every device (a core is one) flies its share of the drones and learns from it; gradients are
+  averaged in every update, so all hold the same weights. XLA's own threads gain little here, the
+  kernels are too small.
+- Hyperparameters that are numbers come in as arrays with the schedule: another learning rate or
+  discount reuses the compiled program. Only shapes are compiled in.
+- Advantages by GAE, normalised over the rollout; one shuffle per rollout whose minibatches every
+  pass revisits; observation statistics stay fixed while a rollout is learnt from, so that the
+  probability ratio starts at one.
+- A time-out ends a flight like a finish does; `finish_value` says what lies behind both, which on
+  a course of many laps is more of the same.
+
+Its metrics: `policy_loss`, `value_loss`, `entropy`, `kl`, `clipped` (LossTerms).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 
 from racer.learning.algorithm import Algorithm, Metrics, World
 from racer.learning.networks import (
@@ -26,30 +33,56 @@ from racer.learning.networks import (
     entropy,
     initial_normaliser,
     initial_parameters,
-    learn_normaliser,
     log_probability,
-    normalise,
+    merge_statistics,
     policy_mean,
     value,
 )
+from racer.learning.rollout import Batch, make_rollout, rate, shuffle, unpack
 from racer.learning.settings import AlgorithmSettings, PpoSettings
-from racer.sim.airframe import Airframe
-from racer.sim.environment import EnvironmentState, make_step, observe, reset
+from racer.learning.starts import Starts, learn_starts, no_starts, restart_some, spare_states
+from racer.sim.environment import EnvironmentState, observe, reset
 from racer.sim.interface import ACTION_SIZE
-from racer.sim.task import Settings, Task
+from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
 SETTINGS = PpoSettings
+_DRONES = "drones"  # the axis that devices share
+_COMPILED_IN = (
+    "good_starts",
+    "restarts",
+    "num_envs",
+    "rollout_steps",
+    "update_epochs",
+    "minibatches",
+    "hidden",
+    "along_course",
+)
 
 
 class TrainState(NamedTuple):
     """Everything that one epoch hands to the next."""
 
     parameters: Parameters
-    optimiser: optax.OptState
+    optimiser: Any  # Adam's, of the weights as one vector
     normaliser: Normaliser
-    environments: EnvironmentState  # (num_envs,)
+    environments: EnvironmentState  # (num_envs,); those of the first epoch are not flown
+    starts: Starts  # likewise
     key: Array
+
+
+class Schedule(NamedTuple):
+    """Numbers of one epoch of I iterations."""
+
+    learning_rate: Any  # (I,)
+    std_floor: Any  # (I,)
+    discount: Any  # () and so on: PpoSettings says what they are
+    gae_lambda: Any
+    clip: Any
+    value_weight: Any
+    entropy_weight: Any
+    max_gradient_norm: Any
+    finish_value: Any
 
 
 class LossTerms(NamedTuple):
@@ -63,260 +96,219 @@ class LossTerms(NamedTuple):
     clipped: Array  # share of samples whose ratio left the clip range
 
 
-class _Batch(NamedTuple):
-    """Samples of a rollout, (..., ) each."""
-
-    observation: Array  # normalised, (..., O)
-    action: Array  # (..., A)
-    log_probability: Array
-    advantage: Array
-    target: Array  # of the value
-
-
-class _Steps(NamedTuple):
-    """What a rollout records, (T, N) each."""
-
-    observation: Array  # raw, (T, N, O)
-    action: Array  # (T, N, A)
-    log_probability: Array
-    reward: Array
-    done: Array
-    crashed: Array
-
-
-_Epoch: TypeAlias = Callable[[TrainState, Task, Array], tuple[TrainState, Metrics]]
-
-
 def build(world: World, settings: AlgorithmSettings) -> Algorithm:
     """PPO for a world (racer.learning.algorithm); `settings` are PpoSettings."""
     if not isinstance(settings, PpoSettings):
         raise TypeError(f"PPO needs PpoSettings, not {type(settings).__name__}.")
-    airframe, simulation = world
 
     def parameters(seed: int) -> Parameters:
         return initial_parameters(
             seed,
-            observation_size=simulation.observation_size,
+            observation_size=world.simulation.observation_size,
             action_size=ACTION_SIZE,
             hidden=settings.hidden,
             initial_std=settings.initial_std,
         )
 
+    learner = _Learner(world, settings)
     return Algorithm(
         initial_parameters=parameters,
-        initialise=partial(
-            initial_train_state, airframe=airframe, simulation=simulation, settings=settings
-        ),
-        epoch=_make_epoch(airframe, simulation, settings),
+        initialise=learner.initialise,
+        epoch=learner.epoch,
         policy=lambda state: (state.parameters, state.normaliser),
-        schedule=lambda epoch, epochs: learning_rates(settings, epoch=epoch, epochs=epochs),
+        schedule=lambda epoch, epochs: schedule(settings, epoch=epoch, epochs=epochs),
         output="linear",
         steps_per_epoch=settings.steps_per_epoch,
+        compiled_in=repr([getattr(settings, name) for name in _COMPILED_IN]),
     )
 
 
-def initial_train_state(
-    task: Task,
-    parameters: Parameters,
-    key: Array,
-    *,
-    airframe: Airframe,
-    simulation: Settings,
-    settings: PpoSettings,
-) -> TrainState:
-    """Drones spread over the course, observation statistics of those starts, empty moments."""
-    fly_key, key = jax.random.split(key)
-    environments = reset(
-        task, fly_key, (settings.num_envs,), airframe=airframe, along_course=settings.along_course
-    )
-    return TrainState(
-        parameters=parameters,
-        optimiser=_optimiser(settings).init(parameters),
-        normaliser=learn_normaliser(
-            initial_normaliser(simulation.observation_size),
-            observe(task, environments, simulation.action_space),
-        ),
-        environments=environments,
-        key=key,
-    )
-
-
-def learning_rates(settings: PpoSettings, *, epoch: int, epochs: int) -> Array:
-    """(iterations_per_epoch,) of one epoch (1, 2, …): a straight line down over the training."""
+def schedule(settings: PpoSettings, *, epoch: int, epochs: int) -> Schedule:
+    """Of one epoch (1, 2, …): what changes does so on a straight line over the training."""
     per_epoch = settings.iterations_per_epoch
     shares = (np.arange(per_epoch) + (epoch - 1) * per_epoch) / (epochs * per_epoch)
     falling = 1.0 - (1.0 - settings.final_learning_rate) * shares
-    return jnp.asarray(settings.learning_rate * falling, jnp.float32)
+    floors = settings.std_floor + (settings.final_std_floor - settings.std_floor) * shares
+    lines = (settings.learning_rate * falling).astype(np.float32), floors.astype(np.float32)
+    return Schedule(*lines, *(np.float32(getattr(settings, n)) for n in Schedule._fields[2:]))
 
 
-def _make_epoch(airframe: Airframe, simulation: Settings, settings: PpoSettings) -> _Epoch:
-    """The function of one epoch: takes the state, the task and each iteration's learning rate."""
-    optimiser = _optimiser(settings)
-    rollout = _make_rollout(airframe, simulation, settings)
+class _Learner:
+    """The functions of PPO for one world, settings and machine."""
 
-    def update(
-        carry: tuple[Parameters, optax.OptState], batch: _Batch, learning_rate: Array
-    ) -> tuple[tuple[Parameters, optax.OptState], LossTerms]:
-        parameters, optimiser_state = carry
-        (_, parts), gradients = jax.value_and_grad(_loss, has_aux=True)(
-            parameters, batch, settings=settings
+    def __init__(self, world: World, settings: PpoSettings) -> None:
+        self._world, self._settings = world, settings
+        self._mesh = _mesh(settings)
+        self._rollout = make_rollout(world, length=settings.rollout_steps)
+
+    def initialise(self, task: Task, parameters: Parameters, key: Array) -> TrainState:
+        """Empty moments and statistics; the first epoch begins with its own spare drones."""
+        shape = (self._settings.num_envs,)
+        like = jax.eval_shape(
+            lambda: reset(
+                task, key, shape, airframe=self._world.airframe, reward=self._world.reward
+            )
         )
-        steps, optimiser_state = optimiser.update(gradients, optimiser_state, parameters)
-        parameters = jax.tree.map(lambda p, s: p - learning_rate * s, parameters, steps)
-        return (parameters, optimiser_state), parts
+        nobody = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        return TrainState(
+            parameters=parameters,
+            optimiser=optax.scale_by_adam(eps=1e-5).init(ravel_pytree(parameters)[0]),
+            normaliser=initial_normaliser(self._world.simulation.observation_size),
+            environments=nobody,
+            starts=no_starts(nobody),
+            key=key,
+        )
 
-    def iteration(
-        state: TrainState, task: Task, learning_rate: Array
+    def epoch(
+        self, state: TrainState, task: Task, schedule: Schedule
     ) -> tuple[TrainState, Metrics]:
-        key, fly_key, shuffle_key = jax.random.split(state.key, 3)
-        environments, steps = rollout(state, task, fly_key)
-        batch = _to_batch(
-            state, task, environments, steps, simulation=simulation, settings=settings
+        """All iterations of an epoch, on every device its share of the drones."""
+        everywhere: Any = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX leaves it untyped
+        share: Any = PartitionSpec(_DRONES)  # type: ignore[no-untyped-call]  # likewise
+        shared = TrainState(everywhere, everywhere, everywhere, share, share, everywhere)
+        run = jax.shard_map(
+            self._share_of_epoch,
+            mesh=self._mesh,
+            in_specs=(shared, everywhere, everywhere),
+            out_specs=(shared, everywhere),
+            check_vma=False,  # averages make the rest equal everywhere
         )
-        batch = _minibatches(batch, shuffle_key, settings=settings)
+        return run(state, task, schedule)
 
-        def one_pass(
-            carry: tuple[Parameters, optax.OptState], _: None
-        ) -> tuple[tuple[Parameters, optax.OptState], LossTerms]:
-            return jax.lax.scan(lambda c, b: update(c, b, learning_rate), carry, batch)
-
-        (parameters, optimiser_state), parts = jax.lax.scan(
-            one_pass, (state.parameters, state.optimiser), None, length=settings.update_epochs
+    def _share_of_epoch(
+        self, state: TrainState, task: Task, schedule: Schedule
+    ) -> tuple[TrainState, Metrics]:
+        state, metrics = jax.lax.scan(
+            lambda now, line: self._iteration(
+                now, task, schedule._replace(learning_rate=line[0], std_floor=line[1])
+            ),
+            state,
+            (schedule.learning_rate, schedule.std_floor),
         )
-        ended = jnp.maximum(jnp.sum(steps.done), 1)
-        means = {name: jnp.mean(part) for name, part in parts._asdict().items()}
+        means: Metrics = jax.tree.map(lambda metric: _mean(jnp.mean(metric)), metrics)
+        return state, means
+
+    def _iteration(
+        self, state: TrainState, task: Task, schedule: Schedule
+    ) -> tuple[TrainState, Metrics]:
+        """Fly a rollout and learn from it."""
+        key, own = jax.random.split(state.key)
+        keys = jax.random.split(jax.random.fold_in(own, jax.lax.axis_index(_DRONES)), 3)
+        parameters, normaliser, space = (
+            state.parameters,
+            state.normaliser,
+            self._world.simulation.action_space,
+        )
+        spare, start, first = self._begin(state, task, keys[0])
+        seen = observe(task, spare, space)
+        normaliser = jax.tree.map(
+            lambda a, b: jnp.where(first, a, b), _learn(normaliser, seen), normaliser
+        )
+        environments, steps = self._rollout((parameters, normaliser), start, spare, task, keys[1])
+        batch = rate(
+            parameters,
+            normaliser,
+            steps,
+            observe(task, environments, space),
+            discount=schedule.discount,
+            gae_lambda=schedule.gae_lambda,
+            finish_value=schedule.finish_value,
+        )
+        batch = batch._replace(advantage=_standardised(batch.advantage))
+        samples = shuffle(batch, keys[2], minibatches=self._settings.minibatches)
+        parameters, optimiser, terms = self._learn(state, samples, schedule)
+        means = {name: jnp.mean(term) for name, term in terms._asdict().items()}
         metrics = Metrics(
             loss=means.pop("loss"),
             reward=jnp.mean(steps.reward),
-            crashes_per_flight=jnp.sum(steps.crashed) / ended,
+            crashes_per_flight=jnp.sum(steps.crashed) / jnp.maximum(jnp.sum(steps.done), 1),
             details=means,
         )
-        observations = steps.observation.reshape(-1, simulation.observation_size)
-        normaliser = learn_normaliser(state.normaliser, observations)
-        return TrainState(parameters, optimiser_state, normaliser, environments, key), metrics
+        observations = steps.observation.reshape(-1, steps.observation.shape[-1])
+        normaliser = _learn(normaliser, observations)
+        starts = learn_starts(start, steps.reward, steps.done)
+        return TrainState(parameters, optimiser, normaliser, environments, starts, key), metrics
 
-    def epoch(state: TrainState, task: Task, rates: Array) -> tuple[TrainState, Metrics]:
-        state, metrics = jax.lax.scan(lambda s, rate: iteration(s, task, rate), state, rates)
-        return state, jax.tree.map(jnp.mean, metrics)
+    def _begin(
+        self, state: TrainState, task: Task, key: Array
+    ) -> tuple[EnvironmentState, EnvironmentState, Array]:
+        """Drones that ended flights go on from, those that fly now, and whether nobody flew yet."""
+        world = self._world._asdict()
+        del world["simulation"]
+        spare = spare_states(task, state.starts, key, settings=self._settings, **world)
+        flying = restart_some(task, state.environments, key, settings=self._settings, **world)
+        first = state.normaliser.seen == 0.0
+        return spare, jax.tree.map(lambda a, b: jnp.where(first, a, b), spare, flying), first
 
-    return epoch
-
-
-def _make_rollout(
-    airframe: Airframe, simulation: Settings, settings: PpoSettings
-) -> Callable[[TrainState, Task, Array], tuple[EnvironmentState, _Steps]]:
-    step = make_step(airframe, simulation)
-    length, drones = settings.rollout_steps, settings.num_envs
-
-    def rollout(state: TrainState, task: Task, key: Array) -> tuple[EnvironmentState, _Steps]:
-        """Fly every drone `rollout_steps` steps with exploration noise."""
-        keys = jax.random.split(key, 3)
-        spare = reset(
-            task, keys[0], (drones,), airframe=airframe, along_course=settings.along_course
+    def _learn(
+        self, state: TrainState, samples: Array, schedule: Schedule
+    ) -> tuple[Parameters, Any, LossTerms]:
+        """Several passes over the minibatches (M, S, numbers)."""
+        vector, restore = ravel_pytree(state.parameters)
+        optimiser = optax.chain(
+            optax.clip_by_global_norm(schedule.max_gradient_norm), optax.scale_by_adam(eps=1e-5)
         )
-        noise = jax.random.normal(keys[1], (length, drones, ACTION_SIZE))
-        gusts = jax.random.normal(keys[2], (length, drones, 3))
-        log_std = state.parameters["policy_log_std"]
 
-        def control_step(
-            environments: EnvironmentState, random: tuple[Array, Array]
-        ) -> tuple[EnvironmentState, _Steps]:
-            action_noise, gust_noise = random
-            observation = observe(task, environments, simulation.action_space)
-            mean = policy_mean(state.parameters, normalise(state.normaliser, observation))
-            action = mean + jnp.exp(log_std) * action_noise
-            environments, outcome = step(task, environments, action, gust_noise, spare)
-            return environments, _Steps(
-                observation,
-                action,
-                log_probability(action_noise, log_std),
-                outcome.reward,
-                outcome.done,
-                outcome.crashed,
-            )
+        def update(carry: tuple[Array, Any], packed: Array) -> tuple[tuple[Array, Any], LossTerms]:
+            vector, moments = carry
+            (_, terms), gradient = jax.value_and_grad(
+                lambda vector: _loss(restore(vector), unpack(packed), schedule), has_aux=True
+            )(vector)
+            gradient = _mean(gradient)
+            step, (_, moments) = optimiser.update(gradient, (optax.EmptyState(), moments))
+            moved = restore(vector - schedule.learning_rate * step)
+            log_std = jnp.maximum(moved["policy_log_std"], jnp.log(schedule.std_floor))
+            return (ravel_pytree(moved | {"policy_log_std": log_std})[0], moments), terms
 
-        return jax.lax.scan(control_step, state.environments, (noise, gusts))
+        def one_pass(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], LossTerms]:
+            return jax.lax.scan(update, carry, samples)
 
-    return rollout
+        (vector, moments), terms = jax.lax.scan(
+            one_pass, (vector, state.optimiser), None, length=self._settings.update_epochs
+        )
+        return restore(vector), moments, terms
 
 
-def advantages(
-    rewards: Array, values: Array, last: Array, done: Array, *, discount: float, gae_lambda: float
-) -> Array:
-    """Generalised advantage estimation (Schulman et al. 2016) over (T, N) steps.
-
-    `last`: (N,) values of what follows the last step; `done`: whether a flight ended in a step.
-    """
-    following = jnp.concatenate([values[1:], last[None]])
-    goes_on = discount * (1.0 - done)
-    errors = rewards + goes_on * following - values
-
-    def back(advantage: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        error, keep = now
-        advantage = error + gae_lambda * keep * advantage
-        return advantage, advantage
-
-    found: Array = jax.lax.scan(back, jnp.zeros_like(last), (errors, goes_on), reverse=True)[1]
-    return found
+def _mesh(settings: PpoSettings) -> Mesh:
+    """As many of this machine's devices as share drones and minibatches without remainder."""
+    devices = jax.local_devices()
+    count = len(devices)
+    while settings.num_envs % (count * settings.minibatches):
+        count -= 1
+    return Mesh(np.array(devices[:count]), (_DRONES,))
 
 
-def _to_batch(
-    state: TrainState,
-    task: Task,
-    environments: EnvironmentState,
-    steps: _Steps,
-    *,
-    simulation: Settings,
-    settings: PpoSettings,
-) -> _Batch:
-    """Look at a flown rollout with the value network; samples (T, N, ...)."""
-    observations = normalise(state.normaliser, steps.observation)
-    after = observe(task, environments, simulation.action_space)
-    values = value(state.parameters, observations)
-    gains = advantages(
-        steps.reward,
-        values,
-        value(state.parameters, normalise(state.normaliser, after)),
-        steps.done,
-        discount=settings.discount,
-        gae_lambda=settings.gae_lambda,
-    )
-    return _Batch(observations, steps.action, steps.log_probability, gains, gains + values)
+def _mean(value: Array) -> Array:
+    """Of all devices, which hold equal numbers of drones."""
+    mean: Array = jax.lax.pmean(value, _DRONES)  # type: ignore[no-untyped-call]  # JAX
+    return mean
 
 
-def _minibatches(batch: _Batch, key: Array, *, settings: PpoSettings) -> _Batch:
-    """Shuffle (T, N, ...) samples into (minibatches, size, ...)."""
-    order = jax.random.permutation(key, settings.batch_size)
-
-    def shuffle(samples: Array) -> Array:
-        flat = samples.reshape(settings.batch_size, -1)[order]
-        return flat.reshape(settings.minibatches, -1, *samples.shape[2:])
-
-    return _Batch(*(shuffle(samples) for samples in batch))
+def _learn(normaliser: Normaliser, observations: Array) -> Normaliser:
+    """Add all devices' observations."""
+    mean = _mean(jnp.mean(observations, axis=0))
+    square = _mean(jnp.mean((observations - mean) ** 2, axis=0))
+    count = observations.shape[0] * jax.lax.axis_size(_DRONES)
+    return merge_statistics(normaliser, mean, square, count)
 
 
-def _loss(
-    parameters: Parameters, batch: _Batch, *, settings: PpoSettings
-) -> tuple[Array, LossTerms]:
+def _standardised(advantage: Array) -> Array:
+    mean = _mean(jnp.mean(advantage))
+    variance = _mean(jnp.mean((advantage - mean) ** 2))
+    return (advantage - mean) * jax.lax.rsqrt(variance + 1e-8)
+
+
+def _loss(parameters: Parameters, batch: Batch, schedule: Schedule) -> tuple[Array, LossTerms]:
     """The total loss of a minibatch, and its terms."""
     log_std = parameters["policy_log_std"]
     noise = (batch.action - policy_mean(parameters, batch.observation)) * jnp.exp(-log_std)
     log_ratio = log_probability(noise, log_std) - batch.log_probability
     ratio = jnp.exp(log_ratio)
-    spread = jnp.std(batch.advantage) + 1e-8
-    advantage = (batch.advantage - jnp.mean(batch.advantage)) / spread
-    clipped = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
-    policy_loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    clipped = jnp.clip(ratio, 1.0 - schedule.clip, 1.0 + schedule.clip)
+    policy_loss = -jnp.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
     value_loss = 0.5 * jnp.mean((value(parameters, batch.observation) - batch.target) ** 2)
     uncertainty = entropy(log_std)
-    loss = policy_loss + settings.value_weight * value_loss - settings.entropy_weight * uncertainty
+    loss = policy_loss + schedule.value_weight * value_loss - schedule.entropy_weight * uncertainty
     kl = jnp.mean(ratio - 1.0 - log_ratio)  # Schulman's low-variance estimator
-    outside = jnp.mean(jnp.abs(ratio - 1.0) > settings.clip)
+    outside = jnp.mean(jnp.abs(ratio - 1.0) > schedule.clip)
     return loss, LossTerms(loss, policy_loss, value_loss, uncertainty, kl, outside)
-
-
-def _optimiser(settings: PpoSettings) -> optax.GradientTransformation:
-    """Adam's direction; the learning rate is applied outside, because it follows the progress."""
-    return optax.chain(
-        optax.clip_by_global_norm(settings.max_gradient_norm), optax.scale_by_adam(eps=1e-5)
-    )

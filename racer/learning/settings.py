@@ -51,12 +51,17 @@ class PpoSettings(AlgorithmSettings):
     initial_std: float = 0.4  # of the action noise, in units of the limits
     max_gradient_norm: float = 1.0  # gradients longer than this are shortened
     along_course: float = 0.8  # share of training flights that start somewhere on the course
+    good_starts: float = 0.0  # share that goes on where a good flight was a rollout ago instead
+    restarts: float = 0.0  # share of the drones that return to the start before every rollout
+    finish_value: float = 0.0  # what lies behind a finish or time-out, as a share of the value
+    std_floor: float = 0.0  # the action noise's standard deviation stays above this, …
+    final_std_floor: float = 0.0  # … which moves in a straight line to this
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.minibatches:
+        if self.num_envs % self.minibatches:
             raise InvalidInputError(
-                f"Training: 'minibatches' must divide num_envs × rollout_steps = {self.batch_size}."
+                f"Training: 'minibatches' must divide num_envs = {self.num_envs}."
             )
         if self.batch_size > 2**21:
             raise InvalidInputError("Training: num_envs × rollout_steps must be 2,097,152 or less.")

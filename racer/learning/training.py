@@ -31,38 +31,30 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from racer.errors import RacerError
-from racer.learning.algorithm import Metrics, Schedule, State, World, build
-from racer.learning.compile_cache import keep_compiled_programs
+from racer.learning.algorithm import Metrics, State, World, build
 from racer.learning.config import TrainingConfig
-from racer.learning.evaluation import Evaluate, Evaluation, first_flight, make_evaluate
+from racer.learning.curriculum import training_task
+from racer.learning.evaluation import Evaluation, first_flight, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
+from racer.learning.programs import Program, prepare, use_cores
 from racer.learning.report import summarise
 from racer.sim.airframe import load_airframe
-from racer.sim.task import Settings, Task, make_task
+from racer.sim.task import Settings, Task, default_rewards, make_task
 from racer.sim.track import Track, load_track
 
 __all__ = ["Training", "TrainingConfig"]
 
-_Initialise: TypeAlias = Callable[[Task, Parameters, jax.Array], State]
-_Epoch: TypeAlias = Callable[[State, Task, Schedule], tuple[State, Metrics]]
-
-
-class _Programs(NamedTuple):
-    """Compiled for this training's shapes."""
-
-    train: _Epoch
-    evaluate: Evaluate
-    initialise: _Initialise
+Array: TypeAlias = jax.Array
 
 
 class Training:
@@ -71,6 +63,7 @@ class Training:
     def __init__(self, config: TrainingConfig, *, output: Path) -> None:
         """Raises RacerError when the configuration means nothing that can be trained."""
         self._config, self._output = config, output
+        use_cores()
         simulation = Settings(
             action_space=config.action_space,
             control_hz=float(config.control_hz),
@@ -79,12 +72,14 @@ class Training:
         self._world = World(load_airframe(config.airframe), simulation)
         self._algorithm = build(config.algorithm, self._world, config.settings)
         self._track = _load_track(config)
+        rewards = default_rewards(config.velocity_limit_m_s)
         self._task = make_task(
             self._track,
             simulation,
             velocity_limit_m_s=config.velocity_limit_m_s,
             yaw_limit_deg_s=config.yaw_limit_deg_s,
             wind_speed_m_s=config.wind_speed_m_s,
+            rewards=rewards._replace(rates=np.float32(config.calm) * rewards.rates),
         )
 
     def epochs(self) -> Iterator[dict[str, Any]]:
@@ -94,18 +89,17 @@ class Training:
         """
         config, algorithm = self._config, self._algorithm
         began = time.monotonic()
-        if config.compile_cache is not None:
-            keep_compiled_programs(Path(config.compile_cache))
-        task = jax.device_put(self._task)
-        key = jax.random.key(config.seed)
-        parameters = algorithm.initial_parameters(config.seed)
-        programs = self._compile(task, parameters, key)
-        state = programs.initialise(task, parameters, key)
+        programs = self._prepare()
+        task, seed = self._task, np.int32(config.seed)
+        train, placement = programs["train"], programs["train"].input_shardings[0]
+        state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
+        state = jax.device_put(state, placement[0])
         for epoch in range(1, config.epochs + 1):
-            schedule = algorithm.schedule(epoch, config.epochs)
-            state, metrics = programs.train(state, task, schedule)
-            policy = algorithm.policy(state)
-            result = jax.device_get(programs.evaluate(*policy, task, key))
+            schedule = jax.device_put(algorithm.schedule(epoch, config.epochs), placement[2])
+            course = jax.device_put(training_task(task, config, epoch=epoch), placement[1])
+            state, metrics = train(state, course, schedule)
+            policy = jax.device_get(algorithm.policy(state))
+            result = jax.device_get(programs["evaluate"](*policy, task, seed))
             report = self._report(epoch, jax.device_get(metrics), result)
             self._write(epoch, policy, result, report)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
@@ -117,23 +111,48 @@ class Training:
 
         export_run(self._output)
 
-    def _compile(self, task: Task, parameters: Parameters, key: jax.Array) -> _Programs:
-        """The three programs, compiled at the same time: LLVM lets go of Python meanwhile."""
-        algorithm, config = self._algorithm, self._config
-        initialise = jax.jit(algorithm.initialise)
-        train = jax.jit(algorithm.epoch, donate_argnums=0)
-        evaluate = jax.jit(
-            make_evaluate(*self._world, starts=config.evaluation_starts, output=algorithm.output)
+    def _prepare(self) -> dict[str, jax.stages.Compiled]:
+        """The three programs. They take the seed as a number and make their keys of it."""
+        algorithm, config, task = self._algorithm, self._config, self._task
+        parameters = algorithm.initial_parameters(config.seed)
+        schedule, seed = algorithm.schedule(1, config.epochs), np.int32(config.seed)
+        evaluate = make_evaluate(
+            self._world.airframe,
+            self._world.simulation,
+            starts=config.evaluation_starts,
+            output=algorithm.output,
         )
-        state = jax.eval_shape(initialise, task, parameters, key)
-        lowered = [
-            train.lower(state, task, algorithm.schedule(1, config.epochs)),
-            evaluate.lower(*jax.eval_shape(algorithm.policy, state), task, key),
-            initialise.lower(task, parameters, key),
-        ]
-        with ThreadPoolExecutor(len(lowered)) as pool:
-            compiled = list(pool.map(lambda program: program.compile(), lowered))
-        return _Programs(train=compiled[0], evaluate=compiled[1], initialise=compiled[2])
+
+        @jax.jit
+        def initialise(task: Task, parameters: Parameters, seed: Array) -> State:
+            return algorithm.initialise(task, parameters, jax.random.key(seed))
+
+        @jax.jit
+        def fly(p: Parameters, n: Normaliser, task: Task, seed: Array) -> Evaluation:
+            return evaluate(p, n, task, jax.random.key(seed))
+
+        @cache
+        def state() -> State:
+            return jax.eval_shape(initialise, task, parameters, seed)
+
+        train = jax.jit(algorithm.epoch, donate_argnums=0)
+        constants = (
+            *(config.algorithm, algorithm.compiled_in or config.settings, algorithm.output),
+            *(self._world.airframe, self._world.simulation, config.reward),
+            config.evaluation_starts,
+            jax.tree.map(np.shape, (task, parameters, schedule)),
+        )
+        return prepare(
+            {
+                "train": Program(lambda: train.lower(state(), task, schedule), devices=None),
+                "evaluate": Program(
+                    lambda: fly.lower(*jax.eval_shape(algorithm.policy, state()), task, seed)
+                ),
+                "initialise": Program(lambda: initialise.lower(task, parameters, seed)),
+            },
+            compiled_in=repr(constants),
+            folder=None if config.compile_cache is None else Path(config.compile_cache),
+        )
 
     def _report(self, epoch: int, metrics: Metrics, result: Evaluation) -> dict[str, Any]:
         named = metrics._asdict()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from racer.errors import InvalidInputError
-from racer.learning.ppo import advantages
+from racer.learning.rollout import Batch, advantages, shuffle, unpack
 from racer.learning.settings import PpoSettings
 
 
@@ -24,8 +25,8 @@ def test_advantages_equal_their_definition() -> None:
         jnp.asarray(values),
         jnp.asarray(last),
         jnp.asarray(done),
-        discount=discount,
-        gae_lambda=weight,
+        discount=jnp.float32(discount),
+        gae_lambda=jnp.float32(weight),
     )
     following = np.concatenate([values[1:], last[None]])
     for drone in range(drones):
@@ -37,6 +38,24 @@ def test_advantages_equal_their_definition() -> None:
                 total += factor * (rewards[step, drone] + bootstrap - values[step, drone])
                 factor *= discount * weight * alive
             assert float(found[start, drone]) == pytest.approx(total, abs=1e-4)
+
+
+def test_a_shuffle_keeps_every_sample_whole_and_takes_each_once() -> None:
+    length, drones, minibatches = 5, 12, 3
+    number = np.arange(length * drones, dtype=np.float32).reshape(length, drones)
+    wide = jnp.asarray(number[..., None] + 0.1 * np.arange(7, dtype=np.float32))
+    batch = Batch(wide, wide[..., :4], *(jnp.asarray(number + share) for share in (0.1, 0.2, 0.3)))
+    found = unpack(shuffle(batch, jax.random.key(0), minibatches=minibatches))
+    again = unpack(shuffle(batch, jax.random.key(1), minibatches=minibatches))
+    assert found.observation.shape == (minibatches, length * drones // minibatches, 7)
+    first = np.asarray(found.observation[..., 0])
+    assert sorted(first.ravel()) == list(range(length * drones))
+    assert not np.array_equal(first, np.asarray(again.observation[..., 0]))
+    assert np.asarray(found.action[..., 3]) == pytest.approx(first + 0.3)
+    for share, column in zip((0.1, 0.2, 0.3), found[2:], strict=True):
+        assert np.asarray(column) == pytest.approx(first + share)
+    steps = first.reshape(minibatches, length, -1) // drones
+    assert (steps == np.arange(length)[None, :, None]).all()  # of every step an equal share
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""The course that training flies, which may differ from the one that is evaluated.
+
+Wide openings let early flights get on; later ones a little narrower than the real ones leave the
+policy a margin. Frames where the course has none end the flights that miss a gate: a drone that may
+turn round and try again learns to do so, and slowly. Gates are data, so nothing is compiled anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from racer.learning.config import TrainingConfig
+from racer.sim.task import Task
+
+_NARROWED = 0.5  # share of the training after which openings stay as they are
+
+
+def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
+    """The task as training flies it in an epoch (1, 2, …)."""
+    done = (epoch - 1) / max(1.0, _NARROWED * config.epochs)
+    wide, narrow = config.first_opening, config.last_opening
+    scale = np.float32(wide + (narrow - wide) * min(done, 1.0))
+    gates = task.gates._replace(
+        half_size=scale * task.gates.half_size,
+        frame=np.maximum(task.gates.frame, np.float32(config.miss_m)),
+    )
+    return task._replace(gates=gates)

@@ -1,0 +1,73 @@
+"""Kept executables: found again, told apart, and compiled anew when a file is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from racer.learning.programs import Program, prepare
+
+NUMBERS = np.arange(4.0, dtype=np.float32)
+
+
+class Traced:
+    """A program that counts how often it is traced."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def lower(self) -> jax.stages.Lowered:
+        def double(x: jax.Array) -> jax.Array:
+            self.times += 1
+            return 2.0 * jnp.sort(x)
+
+        return jax.jit(double).lower(NUMBERS)
+
+
+def run(traced: Traced, folder: Path | None, compiled_in: str = "doubling") -> None:
+    programs = prepare({"double": Program(traced.lower)}, compiled_in=compiled_in, folder=folder)
+    assert np.asarray(programs["double"](NUMBERS)) == pytest.approx(2.0 * NUMBERS)
+
+
+def test_a_program_is_traced_once_for_one_name(tmp_path: Path) -> None:
+    traced = Traced()
+    run(traced, tmp_path)
+    run(traced, tmp_path)
+    assert traced.times == 1
+    run(traced, tmp_path, "doubling, otherwise")
+    assert traced.times == 2
+    assert len(list(tmp_path.glob("double-*.program"))) == 2
+
+
+def test_without_a_folder_nothing_is_kept() -> None:
+    traced = Traced()
+    run(traced, None)
+    run(traced, None)
+    assert traced.times == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", None])
+def test_a_damaged_file_is_compiled_again(tmp_path: Path, damage: bytes | None) -> None:
+    traced = Traced()
+    run(traced, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9] + b"?" * 9 if damage is None else damage)
+    run(traced, tmp_path)
+    assert traced.times == 2
+    run(traced, tmp_path)
+    assert traced.times == 2
+
+
+def test_old_programs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("racer.learning.programs._KEPT", 2)
+    for name in ("a", "b", "c"):
+        run(Traced(), tmp_path, name)
+    assert len(list(tmp_path.iterdir())) == 2
+    newest = Traced()
+    run(newest, tmp_path, "c")
+    assert newest.times == 0
