@@ -36,6 +36,7 @@ class RacerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         wind_speed_m_s: float = 0.0,
         laps: int | None = None,
         along_course: float = 0.0,
+        randomise: bool = False,
         reward: Reward | None = None,
         render_mode: None = None,
     ) -> None:
@@ -54,6 +55,7 @@ class RacerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             yaw_limit_deg_s=yaw_limit_deg_s,
             wind_speed_m_s=wind_speed_m_s,
             laps=laps,
+            randomise=randomise,
             reward=reward,
         )
         self._share = np.float32(along_course)

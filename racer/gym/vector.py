@@ -45,6 +45,7 @@ class RacerVectorEnv(VectorEnv[Observations, NDArray[np.float32], Numbers]):
         wind_speed_m_s: float = 0.0,
         laps: int | None = None,
         along_course: float = 0.0,
+        randomise: bool = False,
         reward: Reward | None = None,
         render_mode: None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class RacerVectorEnv(VectorEnv[Observations, NDArray[np.float32], Numbers]):
             yaw_limit_deg_s=yaw_limit_deg_s,
             wind_speed_m_s=wind_speed_m_s,
             laps=laps,
+            randomise=randomise,
             reward=reward,
         )
         self._share = np.float32(along_course)

@@ -84,6 +84,7 @@ def make_world(
     yaw_limit_deg_s: float,
     wind_speed_m_s: float,
     laps: int | None,
+    randomise: bool,
     reward: Reward | None,
 ) -> World:
     """Load, check and (at the first step) compile. Arguments: docs/gymnasium.md.
@@ -94,7 +95,7 @@ def make_world(
     if action_space not in _RATES:
         raise InvalidInputError(f"action_space must be one of {', '.join(_RATES)}.")
     hz, steps = _RATES[action_space]
-    settings = Settings(action_space, control_hz or hz, substeps or steps)
+    settings = Settings(action_space, control_hz or hz, substeps or steps, randomise=randomise)
     if not (1.0 <= settings.control_hz <= 1000.0 and 1 <= settings.substeps <= 100):
         raise InvalidInputError("control_hz must be from 1 to 1000 and substeps from 1 to 100.")
     if not (velocity_limit_m_s > 0.0 and yaw_limit_deg_s > 0.0 and wind_speed_m_s >= 0.0):
@@ -150,6 +151,11 @@ def _action_space(task: Task, space: ActionSpace) -> Box:
     return _box(high)
 
 
+def _widen(flags: jax.Array, like: jax.Array) -> jax.Array:
+    """(N,) as (N, 1, …): some fields have a value for each gate."""
+    return jnp.reshape(flags, flags.shape + (1,) * (like.ndim - flags.ndim))
+
+
 @lru_cache(maxsize=16)
 def _compile(airframe: Airframe, settings: Settings, reward: Any) -> tuple[Begin, Go]:
     """One pair of programs per airframe, settings and reward; the task is data."""
@@ -186,7 +192,9 @@ def _compile(airframe: Airframe, settings: Settings, reward: Any) -> tuple[Begin
 
         def again() -> tuple[EnvironmentState, jax.Array]:
             spare = start(task, start_key, share, count)
-            drones = jax.tree.map(lambda old, new: jnp.where(outcome.done, new, old), after, spare)
+            drones: EnvironmentState = jax.tree.map(
+                lambda old, new: jnp.where(_widen(outcome.done, old), new, old), after, spare
+            )
             return drones, see(task, drones)
 
         # starts are drawn only in steps in which a flight ends

@@ -14,16 +14,15 @@ from racer.gym import ENVIRONMENT, RacerEnv
 from racer.sim.task import CrashCause
 from racer.sim.track import parse_track
 
-# Nothing but a gate 2 m ahead, wide enough to be passed from any start.
+# Gates right ahead, wide enough to be passed from any start; six, so that the programs compiled for
+# `toledo` serve.
 AHEAD = """
 name = "ahead"
 start = { position = [0, 0, 5], yaw_deg = 0 }
 bounds = { min = [-20, -20, 0], max = [20, 20, 10] }
-[[gates]]
-position = [4, 0, 5]
-yaw_deg = 0
-size_m = 9
-"""
+""" + "".join(
+    f"[[gates]]\nposition = [{4.0 + 0.5 * i}, 0, 5]\nyaw_deg = 0\nsize_m = 9\n" for i in range(6)
+)
 
 
 def fly(env: Any, action: list[float], *, seed: int) -> tuple[Any, ...]:
@@ -46,7 +45,7 @@ def test_the_last_gate_a_crash_and_the_time_limit_end_flights_differently() -> N
     env = RacerEnv(track=parse_track(AHEAD))
     seen, reward, terminated, truncated, info = fly(env, [0.6, 0.0, 0.0, 0.0], seed=2)
     assert (terminated, truncated) == (True, False)
-    assert (info["gates_passed"], info["crash_cause"]) == (1, CrashCause.NONE)
+    assert (info["gates_passed"], info["crash_cause"]) == (6, CrashCause.NONE)
     assert reward > 0.0
     assert 0.5 < info["time_s"] < 10.0
     assert env.observation_space.contains(seen)
