@@ -124,7 +124,7 @@ class _Checker:
         if function is POISON:
             raise PoisonedError
         if not isinstance(function, Function):
-            raise RefusedError(f"There is no function: write def {ENTRY}(params): …")
+            raise RefusedError(f"There is no function: write def {ENTRY}(params).")
         arguments = function.node.args
         needed = len(arguments.posonlyargs) + len(arguments.args) - len(function.defaults)
         if needed > 1 or not (arguments.posonlyargs or arguments.args):

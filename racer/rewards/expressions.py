@@ -26,6 +26,7 @@ from racer.rewards.values import (
     Constants,
     DictRef,
     Function,
+    Guard,
     Instance,
     ListRef,
     Module,
@@ -214,10 +215,10 @@ def attribute(run: Interpreter, owner: Value, node: ast.Attribute) -> Value:
             return owner.members[name]
         raise RefusedError(f"{owner.name}.{name} is not accepted in a reward function.", node)
     if isinstance(owner, Instance):
-        own = run.attributes_of(owner.id)
-        if name in own:
-            return run.stripped(own[name], node)
+        own = run.attributes_of(owner.id).get(name, _ABSENT)
         found = run.attributes_of(owner.of.id).get(name, _ABSENT)
+        if own is not _ABSENT:
+            return _own_or_shared(run, own, found, node)
         if isinstance(found, Function) and not found.static:
             return Bound(found, owner)
         if found is not _ABSENT:
@@ -230,6 +231,13 @@ def attribute(run: Interpreter, owner: Value, node: ast.Attribute) -> Value:
     if method is not None:
         return method
     raise RefusedError(f"{describe(owner).capitalize()} has no attribute '{name}' here.", node)
+
+
+def _own_or_shared(run: Interpreter, own: Value, shared: Value, node: ast.AST) -> Value:
+    """An instance's own attribute; its class's where a drone's instance has not set it yet."""
+    if shared is not _ABSENT and isinstance(own, Guard) and own.why == "unset":
+        return run.join(own.flag, shared, own.value, run.state, run.state)
+    return run.stripped(own, node)
 
 
 _ABSENT = object()

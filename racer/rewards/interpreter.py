@@ -87,7 +87,7 @@ class Interpreter(Machine):
             scope = scope.parent
         if name in BUILTINS:
             return BUILTINS[name]
-        raise RefusedError(f"The name '{name}' is not defined.", node)
+        raise RefusedError(f"The name '{name[:64]}' is not defined.", node)
 
     def _own(self, name: str, node: ast.Name) -> Value:
         names = self.state.frames[self.scope.frame]

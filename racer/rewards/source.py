@@ -71,7 +71,7 @@ def _measure(source: str) -> None:
         line = source.count("\n", 0, error.start) + 1
         raise _PlacedError("The text is not valid Unicode.", line) from error
     if not source.strip():
-        raise _PlacedError("The text is empty. Write def reward_function(params): …", 1)
+        raise _PlacedError("The text is empty. Write def reward_function(params).", 1)
     _scan(source)
 
 

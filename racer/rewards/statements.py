@@ -16,6 +16,7 @@ from racer.rewards.scopes import names_of, stored_names
 from racer.rewards.values import (
     POISON,
     ClassRef,
+    Conflict,
     Function,
     ListRef,
     Module,
@@ -108,7 +109,7 @@ def _for(run: Interpreter, node: ast.For) -> None:
         if run.state.active is False:
             break
         run.visit(node)
-        run.assign(node.target, _current(run, iterable, items, index, node))
+        run.assign(node.target, _current(run, iterable, items)[index])
         run.scope.loops.append(loop)
         try:
             run.run(node.body)
@@ -116,20 +117,15 @@ def _for(run: Interpreter, node: ast.For) -> None:
             run.scope.loops.pop()
         run.rejoin(loop.continues)
         loop.continues = []
+        if run.state.active is not False and len(_current(run, iterable, items)) != len(items):
+            raise RefusedError("The list changes its length while it is looped over.", node)
     run.run(node.orelse)
     run.rejoin(loop.breaks)
 
 
-def _current(
-    run: Interpreter, iterable: Value, items: tuple[Value, ...], index: int, node: ast.For
-) -> Value:
-    """The item of this pass, as the list is now."""
-    if not isinstance(iterable, ListRef):
-        return items[index]
-    now = run.items_of(iterable)
-    if len(now) != len(items):
-        raise RefusedError("The list changes its length while it is looped over.", node)
-    return now[index]
+def _current(run: Interpreter, iterable: Value, items: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The items as they are now: the body may change those of a list."""
+    return run.items_of(iterable) if isinstance(iterable, ListRef) else items
 
 
 def _break(run: Interpreter, _: ast.Break) -> None:
@@ -142,6 +138,8 @@ def _continue(run: Interpreter, _: ast.Continue) -> None:
 
 def _return(run: Interpreter, node: ast.Return) -> None:
     value = None if node.value is None else expressions.evaluate(run, node.value)
+    if isinstance(value, Conflict):
+        run.present(value, node.value or node)  # complains here, where the place is known
     _set_aside(run, run.scope.returns, value)
 
 

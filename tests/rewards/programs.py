@@ -98,8 +98,10 @@ def _statements(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
     early = st.tuples(tests, numbers).map(lambda t: f"if {t[0]}:\n    return {t[1]}")
     loop = st.tuples(st.integers(1, 4), blocks, tests, st.sampled_from(["break", "continue"])).map(
-        lambda t: f"for i in range({t[0]}):\n    if {t[2]}:\n        {t[3]}\n{_indent(t[1])}\n"
-        "    c = i + 0.5"
+        lambda t: (
+            f"for i in range({t[0]}):\n    if {t[2]}:\n        {t[3]}\n{_indent(t[1])}\n"
+            "    c = i + 0.5"
+        )
     )
     return st.one_of(branch, early, loop, st.tuples(name, blocks).map(lambda t: t[1]))
 
