@@ -15,7 +15,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +30,7 @@ from pydantic import (
 
 from models import Status
 
+Algorithm: TypeAlias = Literal["ppo", "sac", "apg"]
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MAX_DETAILS_BYTES = 16_384
 _MAX_DETAILS_DEPTH = 16
@@ -107,13 +108,15 @@ def _parse_switch(value: object) -> bool:
     raise ValueError(f'must be "true", "false" or empty (off); got {_shown(value)}')
 
 
-def _parse_algorithm(value: object) -> Literal["ppo", "sac"]:
+def _parse_algorithm(value: object) -> Algorithm:
     word = value.strip().lower() if isinstance(value, str) else value
     if word in ("", None, "ppo"):
         return "ppo"
     if word == "sac":
         return "sac"
-    raise ValueError(f'must be "ppo", "sac" or empty for ppo; got {_shown(value)}')
+    if word == "apg":
+        return "apg"
+    raise ValueError(f'must be "ppo", "sac", "apg" or empty for ppo; got {_shown(value)}')
 
 
 def _parse_race_type(value: object) -> str:
@@ -161,7 +164,7 @@ class FlightSettings:
     velocity_limit_m_s: float
     yaw_limit_deg_s: float
     wind_speed_m_s: float
-    algorithm: Literal["ppo", "sac"]
+    algorithm: Algorithm
     race_type: str
     reward: str | None = None  # source of a reward function; None for the built-in reward
 
@@ -178,7 +181,7 @@ _Switch = Annotated[
 _Algorithm = Annotated[
     Any,
     _unchanged(_parse_algorithm),
-    WithJsonSchema({"type": "string", "enum": ["ppo", "sac", ""]}),
+    WithJsonSchema({"type": "string", "enum": ["ppo", "sac", "apg", ""]}),
 ]
 _RaceType = Annotated[
     Any,

@@ -16,7 +16,7 @@ from racer.console.layout import action, text
 from racer.console.reward_editor import RewardEditor
 from schemas import ALTITUDE, VELOCITY, WIND, YAW, NumberField
 
-ALGORITHMS = {"ppo": "PPO", "sac": "SAC (not trainable yet)"}
+ALGORITHMS = {"ppo": "PPO", "sac": "SAC", "apg": "APG (gradients through the flight)"}
 RACE_TYPES = {"time-trial": "Time trial"}
 
 

@@ -38,7 +38,11 @@ Array: TypeAlias = jax.Array
 State: TypeAlias = Any  # a pytree of arrays that only the algorithm looks into
 Schedule: TypeAlias = Any  # a pytree of arrays, one epoch's
 
-_MODULES = {"ppo": "racer.learning.ppo"}
+_MODULES = {
+    "apg": "racer.learning.apg",
+    "ppo": "racer.learning.ppo",
+    "sac": "racer.learning.sac",
+}
 
 
 class World(NamedTuple):
@@ -87,10 +91,6 @@ def build(name: str, world: World, settings: AlgorithmSettings) -> Algorithm:
 
 
 def _module(name: str) -> Any:
-    if name == "sac" and name not in _MODULES:
-        raise InvalidInputError(
-            "SAC cannot be trained yet. Choose the algorithm 'ppo' in the drone model."
-        )
     if name not in _MODULES:
         known = ", ".join(f"'{known}'" for known in algorithms())
         raise InvalidInputError(f"Unknown algorithm '{name}'. Choose one of {known}.")

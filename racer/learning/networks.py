@@ -110,8 +110,18 @@ def entropy(log_std: Array) -> Array:
     return jnp.sum(log_std + 0.5 * math.log(2.0 * math.pi * math.e))
 
 
+def policy_features(parameters: Parameters, normalised: Array) -> Array:
+    """The policy's last hidden layer (..., H), for algorithms that hang another head on it."""
+    return _hidden(parameters, "policy", normalised)
+
+
 def _perceptron(parameters: Parameters, name: str, x: Array) -> Array:
+    x = _hidden(parameters, name, x)
+    return x @ parameters[f"{name}_out_weight"] + parameters[f"{name}_out_bias"]
+
+
+def _hidden(parameters: Parameters, name: str, x: Array) -> Array:
     for layer in ("1", "2"):
         weight, bias = parameters[f"{name}_{layer}_weight"], parameters[f"{name}_{layer}_bias"]
         x = jax.nn.silu(x @ weight + bias)
-    return x @ parameters[f"{name}_out_weight"] + parameters[f"{name}_out_bias"]
+    return x

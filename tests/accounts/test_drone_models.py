@@ -96,7 +96,7 @@ def test_details_come_back_unchanged(client: TestClient, details: dict[str, Any]
         ("yawLimit", "nan", "from 5 to 360 °/s"),
         ("windSpeed", 10**400, "from 0 to 15 m/s"),
         ("enableWind", "maybe", '"true", "false"'),
-        ("algorithm", "genetic", '"ppo", "sac"'),
+        ("algorithm", "genetic", '"ppo", "sac", "apg"'),
         ("raceType", 7, "text of at most 64 characters"),
     ],
 )

@@ -47,6 +47,7 @@ def test_nothing_typed_means_the_defaults(nothing: str | None) -> None:
         ({"enableWind": "false", "windSpeed": "5"}, {}),
         ({"windSpeed": "5"}, {}),
         ({"algorithm": "SAC"}, {"algorithm": "sac"}),
+        ({"algorithm": " apg "}, {"algorithm": "apg"}),
         ({"raceType": " knockout "}, {"race_type": "knockout"}),
     ],
 )

@@ -32,7 +32,7 @@ def misbehave(behaviour: str) -> None:
         case "crash":
             raise ArithmeticError("the gradient went missing")
         case "error":
-            say({"error": "The algorithm sac cannot be trained yet. Choose ppo."})
+            say({"error": "The reward function cannot be compiled: line 3."})
             sys.exit(1)
         case "silent-end":
             sys.exit(0)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from models import Status, UserDroneModel
+from models import Status
 from racer.cameras.replay import load_flight
 from racer.training.service import TrainingService
 from tests.training.conftest import Bench, collect, play, until
@@ -68,18 +68,16 @@ def test_it_trains_survives_a_stop_with_the_same_curve_and_leaves_its_files(
     play(scenario())
 
 
-def test_what_cannot_be_trained_yet_says_so(sqlite_bench: Bench) -> None:
+def test_what_the_trainer_stumbles_over_reaches_those_who_watch(sqlite_bench: Bench) -> None:
     bench = sqlite_bench
     drone_id = bench.new_model()
-    with bench.database.session() as session:
-        model = session.query(UserDroneModel).filter_by(drone_id=drone_id).one()
-        model.drone_details = {"algorithm": "sac"}
+    (bench.settings().data_dir / "jax_cache").write_text("a file where a folder should be")
 
     async def scenario() -> None:
         async with service(bench) as training:
             await training.start(drone_id)
             [message] = await collect(training, drone_id, within_s=120)
-            assert "SAC cannot be trained yet. Choose" in message["error"]
+            assert "unexpected fault (FileExistsError)" in message["error"]
             assert message["done"] is True
 
     play(scenario())

@@ -124,7 +124,7 @@ def test_a_failed_training_tells_its_reason_and_is_done(sqlite_settings: Setting
             drone_id = await rig.new_model()
             async with rig.socket(f"/ws/train?drone_id={drone_id}") as socket:
                 messages = await received(socket)
-            reason = "The algorithm sac cannot be trained yet. Choose ppo."
+            reason = "The reward function cannot be compiled: line 3."
             assert messages[-1] == {"error": reason, "done": True}
             training = await rig.http.get(f"/users/ada/drone-models/{drone_id}/training")
             assert training.json()["status"] == "failed"

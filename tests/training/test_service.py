@@ -258,7 +258,7 @@ def test_leaving_stops_nothing(sqlite_bench: Bench) -> None:
     [
         ("crash", "exit code 1. It said: "),
         ("crash", "ArithmeticError: the gradient went missing"),
-        ("error", "The algorithm sac cannot be trained yet. Choose ppo."),
+        ("error", "The reward function cannot be compiled: line 3."),
         ("silent-end", "ended early with exit code 0"),
         ("killed", "most likely because memory ran out"),
         ("nan", "The training diverged: loss is nan in epoch 3"),
