@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HELP = "fly a policy from fresh starts in simulation and report times, errors and crashes"
 EXAMPLES = f"""\
 Starts and gusts are drawn from a stream that no training sees; the same seed gives the same
-flights. Without --track, --laps and --wind it flies what it was trained on.
+flights. Without --track, --laps, --wind and --vary it flies what it was trained on.
 Shipped tracks: {shipped("sim/tracks")}.
 
   python -m racer evaluate --policy data/runs/1b4e28ba-2fa1-4d2b-883f-0016d3cca427
@@ -37,6 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--laps", type=int, metavar="N", help="another number of laps")
     parser.add_argument("--wind", type=float, metavar="M_S", help="another mean wind, with gusts")
+    parser.add_argument(
+        "--vary",
+        choices=("none", "course", "full"),
+        help="how flights differ beyond their starts: not at all; as the course file's "
+        "[randomisation] says; or vehicle, delay and wind as well (default: as in training)",
+    )
+    parser.add_argument(
+        "--same-start", action="store_true", help="every flight begins exactly at the start"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--trajectory", type=Path, metavar="FILE", help="write the first flight as .npz"
@@ -59,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
             altitude_m=options.altitude,
             laps=options.laps,
             wind_speed_m_s=options.wind,
+            variation=options.vary,
+            spread=not options.same_start,
             compile_cache=cache,
         )
     if options.trajectory is not None:
@@ -86,6 +97,7 @@ def _object(options: argparse.Namespace, evaluated: Evaluated) -> dict[str, Any]
         "sha256": manifest.policy.sha256,
         "track": evaluated.track.name,
         "seed": options.seed,
+        "vary": evaluated.variation,
         **dataclasses.asdict(evaluated.report),
     }
 
@@ -94,6 +106,7 @@ def table(evaluated: Evaluated, *, seed: int) -> list[str]:
     """The report for a person, line by line."""
     report, manifest = evaluated.report, evaluated.policy.manifest
     laps = f"{report.laps} laps" if report.laps > 1 else "1 lap"
+    varied = "" if evaluated.variation == "none" else f", varied: {evaluated.variation}"
     causes = ", ".join(f"{name} {n}" for name, n in report.crash_causes.items() if n)
     finished, crashed, late = (
         round(share * report.starts)
@@ -101,7 +114,7 @@ def table(evaluated: Evaluated, *, seed: int) -> list[str]:
     )
     return [
         f"{manifest.name}: {manifest.action_space} at {manifest.control_hz:g} Hz on "
-        f"{evaluated.track.name}, {laps}, {report.starts} starts, seed {seed}",
+        f"{evaluated.track.name}, {laps}, {report.starts} starts, seed {seed}{varied}",
         "",
         f"completion    {100 * report.completion:.1f} %   {finished} finished, {crashed} crashed"
         + (f" ({causes})" if causes else "")

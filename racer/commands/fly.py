@@ -53,9 +53,11 @@ def _flights(text: str) -> int:
 def run(options: argparse.Namespace) -> int:
     """Fly and print each race's report."""
     from racer.flight.policy_flight import fly_policy_folder  # noqa: PLC0415
+    from racer.policy.manifest import read_manifest  # noqa: PLC0415
     from racer.process import configure_logging  # noqa: PLC0415
     from racer.settings import get_settings  # noqa: PLC0415
 
+    read_manifest(options.policy)  # the likeliest mistake, before anything is said or opened
     settings = get_settings()
     url = options.url or settings.effective_autopilot_url
     configure_logging("WARNING", program="fly")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 from numpy.typing import NDArray
@@ -21,8 +21,20 @@ from racer.learning.onnx_network import network_of
 from racer.learning.report import Report, summarise
 from racer.policy.loading import Policy, load_policy
 from racer.policy.manifest import MAX_POLICY_BYTES, POLICY_FILE, read_limited
-from racer.sim.task import Settings, Task, make_task
+from racer.sim.task import (
+    DEFAULT_SPREAD,
+    NO_SPREAD,
+    Settings,
+    Task,
+    course_ranges,
+    default_ranges,
+    make_task,
+)
 from racer.sim.track import MAX_LAPS, Track, load_track
+
+# How flights differ beyond their starts: not at all, by what the course's [randomisation] says (a
+# published protocol, with a nominal vehicle), or by that and the vehicle, as training varies it.
+Variation: TypeAlias = Literal["none", "course", "full"]
 
 MAX_STARTS = 10_000
 MAX_WIND_M_S = 30.0
@@ -33,6 +45,7 @@ class Evaluated(NamedTuple):
 
     policy: Policy
     track: Track
+    variation: Variation
     report: Report
     flight: dict[str, NDArray[Any]]  # t (T,) s, position (T, 3), quaternion (T, 4) wxyz, …
 
@@ -46,13 +59,16 @@ def evaluate_policy(
     altitude_m: float | None = None,
     laps: int | None = None,
     wind_speed_m_s: float | None = None,
+    variation: Variation | None = None,
+    spread: bool = True,
     compile_cache: str | Path | None = None,
 ) -> Evaluated:
     """Fly a policy's folder from `starts` fresh starts.
 
-    Without `track`, `laps` or `wind_speed_m_s` it flies what it was trained on. `compile_cache` is
-    a folder that keeps compiled programs. Raises RacerError when there is no such policy or
-    course, or a number is out of its range.
+    Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on.
+    Without `spread` every flight begins exactly at the start. `compile_cache` is a folder that
+    keeps compiled programs. Raises RacerError when there is no such policy or course, or a number
+    is out of its range.
     """
     _check_whole("starts", starts, 1, MAX_STARTS)
     _check_whole("seed", seed, 0, 2**31 - 1)
@@ -64,8 +80,12 @@ def evaluate_policy(
     if laps is not None:
         _check_whole("laps", laps, 1, MAX_LAPS)
         course = dataclasses.replace(course, laps=laps)
-    settings = _settings(policy)
-    task = _task(policy, course, settings, wind_speed_m_s)
+    if variation is None:
+        variation = "full" if manifest.training.config.get("randomise") is True else "none"
+    settings = _settings(policy, variation)
+    task = _task(
+        policy, course, settings, wind_speed_m_s, course_only=variation == "course", spread=spread
+    )
     if compile_cache is not None:
         keep_compiled_programs(Path(compile_cache))
     content = read_limited(Path(folder) / POLICY_FILE, MAX_POLICY_BYTES)
@@ -75,21 +95,31 @@ def evaluate_policy(
     return Evaluated(
         policy=policy,
         track=course,
+        variation=variation,
         report=summarise(result, gates=len(course.gates), laps=course.laps),
         flight=first_flight(result, dt=manifest.dt),
     )
 
 
-def _settings(policy: Policy) -> Settings:
+def _settings(policy: Policy, variation: Variation) -> Settings:
     manifest = policy.manifest
     return Settings(
         action_space=manifest.action_space,
         control_hz=manifest.control_hz,
         substeps=manifest.substeps,
+        randomise=variation != "none",
     )
 
 
-def _task(policy: Policy, course: Track, settings: Settings, wind_speed_m_s: float | None) -> Task:
+def _task(
+    policy: Policy,
+    course: Track,
+    settings: Settings,
+    wind_speed_m_s: float | None,
+    *,
+    course_only: bool,
+    spread: bool,
+) -> Task:
     limits, wind = policy.manifest.limits, policy.manifest.wind_speed_m_s
     if wind_speed_m_s is not None:
         if not 0.0 <= wind_speed_m_s <= MAX_WIND_M_S:
@@ -101,6 +131,8 @@ def _task(policy: Policy, course: Track, settings: Settings, wind_speed_m_s: flo
         velocity_limit_m_s=limits.velocity_m_s,
         yaw_limit_deg_s=math.degrees(limits.yaw_rate_rad_s),
         wind_speed_m_s=wind,
+        start_spread=DEFAULT_SPREAD if spread else NO_SPREAD,
+        ranges=course_ranges(course) if course_only else default_ranges(course),
     )
 
 

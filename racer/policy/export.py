@@ -220,33 +220,26 @@ def _limits(origin: Origin) -> PolicyLimits:
     )
 
 
-def export_run(folder: str | Path, *, report: Mapping[str, Any] | None = None) -> Manifest:
+def export_run(folder: str | Path, *, origin: Origin | None = None) -> Manifest:
     """Export a training's folder: reads `policy.safetensors`, writes the two files beside it.
 
-    `report`: of the epoch that the weights are of; without one, what is stored with the weights.
-    Raises NotFoundError when no epoch was finished there, InvalidInputError when the file is not
-    one of a training.
+    `origin`: what was trained on, from who still has it at hand; otherwise the configuration's
+    course and airframe are read again. Raises NotFoundError when no epoch was finished there,
+    InvalidInputError when the file is not one of a training.
     """
     folder = Path(folder)
     network, told = read_weights(folder / WEIGHTS_FILE)
     try:
         config = json.loads(told["config"])
-        stored = json.loads(told.get("report", "{}"))
+        report = json.loads(told.get("report", "{}"))
         epoch = int(told["epoch"])
-        origin = origin_of(config)
+        origin = origin or origin_of(config)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{folder / WEIGHTS_FILE} does not tell how it was trained ({error!r}): it was made "
             "by an older release. Train again."
         ) from error
-    return write_policy(
-        folder,
-        network,
-        origin,
-        config=config,
-        epoch=epoch,
-        report=stored if report is None else report,
-    )
+    return write_policy(folder, network, origin, config=config, epoch=epoch, report=report)
 
 
 def origin_of(config: Mapping[str, Any]) -> Origin:
@@ -261,6 +254,7 @@ def origin_of(config: Mapping[str, Any]) -> Origin:
         action_space=cast(ActionSpace, config["action_space"]),
         control_hz=float(config["control_hz"]),
         substeps=config["substeps"],
+        randomise=config.get("randomise", False),
     )
     task = make_task(
         track,
