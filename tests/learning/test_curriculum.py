@@ -1,0 +1,40 @@
+"""The course of training: wide at first, narrow later, in the same place as the real one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from racer.errors import InvalidInputError
+from racer.learning.config import TrainingConfig
+from racer.learning.curriculum import training_task
+from racer.sim.task import Settings, make_task
+from racer.sim.track import load_track
+
+TASK = make_task(load_track("split_s"), Settings(), velocity_limit_m_s=20.0, yaw_limit_deg_s=90.0)
+
+
+def test_a_plain_training_flies_the_real_course() -> None:
+    flown = training_task(TASK, TrainingConfig(epochs=4), epoch=3)
+    assert np.array_equal(flown.gates.half_size, TASK.gates.half_size)
+    assert np.array_equal(flown.gates.frame, TASK.gates.frame)
+
+
+def test_openings_narrow_until_half_of_the_training_and_frames_appear() -> None:
+    config = TrainingConfig(epochs=8, first_opening=2.0, last_opening=0.5, miss_m=1.0)
+    flown = [training_task(TASK, config, epoch=epoch) for epoch in range(1, 9)]
+    radii = [float(task.gates.half_size[0]) for task in flown]
+    assert radii == pytest.approx([0.6, 0.4875, 0.375, 0.2625, 0.15, 0.15, 0.15, 0.15])
+    assert all(np.all(task.gates.frame == 1.0) for task in flown)
+    assert all(task.gates.centre is TASK.gates.centre for task in flown)
+
+
+def test_a_frame_that_is_wider_already_stays() -> None:
+    flown = training_task(TASK, TrainingConfig(miss_m=0.0), epoch=1)
+    assert np.array_equal(flown.gates.frame, TASK.gates.frame)
+
+
+@pytest.mark.parametrize("key", ["first_opening", "last_opening", "miss_m", "calm"])
+def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:
+    with pytest.raises(InvalidInputError, match=key):
+        TrainingConfig.from_mapping({key: -1.0})
