@@ -214,10 +214,19 @@ def make_task(
         time_limit=np.int32(seconds * settings.control_hz),
         rewards=rewards or default_rewards(velocity_limit_m_s),
         obstacles=_obstacle_arrays(track),
-        start_spread=start_spread,
+        start_spread=_within_bounds(start_spread, track),
         sight_range=f32(sight_range_m or track.randomisation.seen_within or math.inf),
         ranges=(ranges or default_ranges(track)) if settings.randomise else None,
     )
+
+
+def _within_bounds(spread: StartSpread, track: Track) -> StartSpread:
+    """On a small course starts are spread less, so that none lies outside: the cut is at twice."""
+    room = np.minimum(
+        track.start_position - track.bounds_min, track.bounds_max - track.start_position
+    )
+    x, y, _ = np.maximum(room - track.randomisation.start_position, 0.0)
+    return spread._replace(horizontal=np.float32(min(float(spread.horizontal), 0.45 * min(x, y))))
 
 
 def _gate_arrays(track: Track) -> GateFrame:

@@ -268,6 +268,16 @@ def test_a_batch_is_a_loop_and_a_seed_repeats_bit_for_bit() -> None:
             assert float(one[index]) == pytest.approx(float(other[0]), rel=1e-4, abs=1e-4)
 
 
+def test_on_a_small_course_starts_are_spread_less() -> None:
+    track = load_track("lsy_level0")
+    course = make_task(track, SETTINGS, velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
+    state = reset(course, jax.random.key(0), (2000,), airframe=load_airframe("cf21b"))
+    for axis, position in enumerate(state.vehicle.position):
+        assert np.all(position > course.bounds_min[axis])
+        assert np.all(position < course.bounds_max[axis])
+    assert 0.2 < np.std(state.vehicle.py) < 0.4
+
+
 def test_starts_are_spread_in_bounds_and_wind_blows_from_everywhere() -> None:
     course = task(wind_speed_m_s=5.0)
     state = reset(course, jax.random.key(0), (2000,), airframe=X500, along_course=0.5)
