@@ -91,9 +91,9 @@ def power(machine: Machine, a: Number, b: Number, node: ast.AST) -> Number:
     if known(a, b):
         return _known_power(machine, a, b, node)
     graph = machine.graph
-    if isinstance(b, int) and not isinstance(b, bool) and 0 <= b <= 8:
+    if isinstance(b, int) and 0 <= b <= 8:
         return _repeated(machine, a, b, node)
-    if b == 0.5 and not isinstance(b, Node):
+    if not isinstance(b, Node) and b == 0.5:
         negative = less(machine, a, 0, node)
         machine.fault_if(negative, node, "a root of a negative number")
         return square_root(machine, a)
@@ -184,7 +184,12 @@ def to_whole(machine: Machine, op: str, a: Number, node: ast.AST) -> Number:
     if kind_of(a) == "int":
         return a
     if not isinstance(a, Node):
-        functions = {"floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "rint": round}
+        functions: dict[str, Callable[[float], int]] = {
+            "floor": math.floor,
+            "ceil": math.ceil,
+            "trunc": math.trunc,
+            "rint": round,
+        }
         return fold(machine, node, functions[op], a)
     if a.kind == "bool":
         return as_int(machine, a)
@@ -208,7 +213,7 @@ def as_float(machine: Machine, a: Number) -> Number:
     return machine.graph.make("float", "float", a)
 
 
-def in_domain(
+def in_domain(  # noqa: PLR0917 - all belong together
     machine: Machine, good: Number, value: Number, harmless: float, node: ast.AST, what: str
 ) -> Number:
     """The operand where it is good, else a harmless one and a fault."""

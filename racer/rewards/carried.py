@@ -98,7 +98,7 @@ def _unchanged(machine: Machine, x: Value, y: Value) -> bool:
     return type(x) is type(y) and not isinstance(x, (Tup, Array, float, int)) and x == y
 
 
-def shape_of(machine: Machine, value: Value, state: State, *, contents: bool = False) -> Shape:
+def shape_of(machine: Machine, value: Value, state: State, *, contents: bool = False) -> Shape:  # noqa: PLR0911 - one for each sort
     """The shape of what a cell holds. RefusedError when it cannot be carried."""
     machine.spend()
     if isinstance(value, (bool, int, float, Node)):

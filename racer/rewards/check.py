@@ -20,7 +20,7 @@ from racer.rewards.diagnostics import (
     Report,
 )
 from racer.rewards.grammar import check_grammar
-from racer.rewards.graph import Kind, Number, reachable
+from racer.rewards.graph import Kind, Node, Number, reachable
 from racer.rewards.interpreter import GLOBALS, Interpreter
 from racer.rewards.joining import MISSING
 from racer.rewards.limits import MAX_ROUNDS
@@ -44,7 +44,7 @@ class Program:
     fault: Number  # where Python would have raised
     memory: tuple[Number, ...]  # what the step leaves, leaf by leaf
     memory_kinds: tuple[Kind, ...]
-    memory_first: tuple[Number, ...]  # what a flight begins with
+    memory_first: tuple[float, ...]  # what a flight begins with
     inputs: frozenset[str]  # the values of `params` that it reads
     size: int  # operations
 
@@ -176,7 +176,7 @@ class _Checker:
             fault=machine.fault,
             memory=tuple(left),
             memory_kinds=tuple(leaves.kinds),
-            memory_first=tuple(began),
+            memory_first=tuple(first for first in began if not isinstance(first, Node)),
             inputs=frozenset(read),
             size=len(nodes),
         )

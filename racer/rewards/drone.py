@@ -65,8 +65,8 @@ class DroneInputs:
         if column.startswith("waypoints"):
             axis = {"waypoints.x": 0, "waypoints.y": 1, "waypoints_z": 2}[column]
             return self.waypoints[:, axis][index.astype(jnp.int32)]
-        table = self._object_table(column)
-        return table[index.astype(jnp.int32)]
+        found: Array = self._object_table(column)[index.astype(jnp.int32)]
+        return found
 
     # the course
 
@@ -123,9 +123,9 @@ class DroneInputs:
             best = tuple(jnp.where(nearer, a, b) for a, b in zip(found, best, strict=True))
         if best is None:
             raise ValueError("a course has no waypoints")
-        square, j, across, dx, dy, dz = best
+        square, segment, across, dx, dy, dz = best
         distance = jnp.sqrt(square + _SMALL)
-        return Place(distance, self.leg * per_leg + j, across, (dx, dy, dz))
+        return Place(distance, self.leg * per_leg + segment, across, (dx, dy, dz))
 
     def flown_share(self) -> Array:
         """Share of the course that is flown, by the straight lengths of its legs."""
@@ -218,7 +218,7 @@ class DroneInputs:
 
     def alignment(self) -> Array:
         """Cosine between velocity and the next gate's direction."""
-        along = dot(self._after.vehicle.velocity, self.target.forward)
+        along: Array = dot(self._after.vehicle.velocity, self.target.forward)
         return along / jnp.maximum(self.value("speed"), 0.05)
 
     def count(self, number: Array) -> Array:

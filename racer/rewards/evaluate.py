@@ -41,7 +41,7 @@ def evaluate(
     return result(program.reward), result(program.fault), [result(leaf) for leaf in program.memory]
 
 
-def _compute(
+def _compute(  # noqa: PLR0911 - one for each sort
     node: Node,
     values: Mapping[int, Array],
     inputs: Inputs,

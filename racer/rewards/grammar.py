@@ -88,7 +88,7 @@ def _check_names(node: ast.AST, place: ast.AST, report: Report) -> None:
         report.add("Only numbers, texts, True, False and None are accepted here.", place)
 
 
-def _names(node: ast.AST) -> list[str]:
+def _names(node: ast.AST) -> list[str]:  # noqa: PLR0911 - one for each sort
     if isinstance(node, ast.Name):
         return [node.id]
     if isinstance(node, ast.Attribute):

@@ -31,10 +31,13 @@ _NAMED = (str, ListRef, DictRef, Bound, ClassRef, Instance, Range, Table, Params
 _States = tuple["State", "State", "State"]
 
 
-def join(machine: Machine, condition: Number, x: Value, y: Value, states: _States) -> Value:
+def join(  # noqa: PLR0911 - one for each sort
+    machine: Machine, condition: Number, x: Value, y: Value, states: _States
+) -> Value:
     """x where the condition holds, else y; a Conflict when no value can be both.
 
-    Values may be nested, so each costs work. `states`: the ones that x and y belong to, and the one that they merge into.
+    `states`: the ones that x and y belong to, and the one that they merge into. Values may be
+    nested, so each costs work.
     """
     machine.spend()
     if x is y or (type(x) is type(y) and isinstance(x, _NAMED) and x == y):
@@ -66,7 +69,7 @@ def _lacks(value: Value, why: str, mark: object) -> bool:
     return value is mark or (isinstance(value, Guard) and value.why == why)
 
 
-def _guarded(
+def _guarded(  # noqa: PLR0917 - all belong together
     machine: Machine,
     condition: Number,
     x: Value,
@@ -76,8 +79,10 @@ def _guarded(
     mark: object,
 ) -> Value:
     """At least one of the two may be missing."""
-    flags, values = [], []
-    for value in (x, y):
+    flags: list[Number] = []
+    values: list[Value] = []
+    for each in (x, y):
+        value = each
         if value is mark:
             flags.append(True)
         elif isinstance(value, Guard) and value.why == why:

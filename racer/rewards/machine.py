@@ -162,7 +162,7 @@ class Machine:
             raise RefusedError("This number is too large.", node)
         return number
 
-    def truth(self, value: Value, node: ast.AST) -> Number:
+    def truth(self, value: Value, node: ast.AST) -> Number:  # noqa: PLR0911 - one for each sort
         """bool(value)."""
         if value is None:
             return False
@@ -275,7 +275,7 @@ class Machine:
             joined[name] = x if x is y else self.join(condition, x, y, a, b, merged)
         return joined
 
-    def join(
+    def join(  # noqa: PLR0917 - all belong together
         self,
         condition: Number,
         x: Value,

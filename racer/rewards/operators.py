@@ -217,7 +217,9 @@ def _flip(machine: Machine, flip: bool, found: Number) -> Number:
     return machine.graph.negate(found) if flip else found
 
 
-def equals(machine: Machine, a: Value, b: Value, node: ast.AST) -> Number:
+def equals(  # noqa: PLR0911 - one for each sort
+    machine: Machine, a: Value, b: Value, node: ast.AST
+) -> Number:
     """a == b of values of any sort."""
     machine.visit(node)
     for one, other in ((a, b), (b, a)):

@@ -41,7 +41,7 @@ class Parameter:
         }[self.sort]
 
 
-def _ours(
+def _ours(  # noqa: PLR0917 - all belong together
     name: str, kind: Kind, unit: str, span: str, meaning: str, sort: Sort = "number"
 ) -> Parameter:
     return Parameter(name, kind, unit, span, meaning, sort, ours=True)
@@ -107,7 +107,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _ours("gate_passed", "bool", "", "", "a gate was passed in this step"),
     _ours("distance_to_gate", "float", "m", "0 or more", "to the centre of the next gate"),
     _ours("gate_alignment", "float", "", "-1 to 1",
-          "cosine between the velocity and the direction of flight through the next gate; 0 at rest"),
+          "cosine between the velocity and the next gate's direction of flight; 0 at rest"),
     _ours("gate_position", "float", "m", "within the course's bounds",
           "(x, y, z) of the next gate's centre", "point"),
     _ours("gate_heading", "float", "°", "-180 to 180", "direction of flight through that gate"),

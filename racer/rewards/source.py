@@ -102,29 +102,28 @@ def _scan(source: str) -> None:
             chain += 1
             if chain > MAX_REPEATS:
                 raise _PlacedError(f"More than {MAX_REPEATS} 'elif'.", line, column)
-        elif kind == "nests" and token not in _FLAT:
-            _count(repeats, token, depth, source, match.start(), line, column)
+        elif kind == "nests" and (problem := _count(repeats, match, depth)) is not None:
+            raise _PlacedError(problem, line, column)
 
 
-def _count(
-    repeats: dict[str, int],
-    token: str,
-    depth: int,
-    source: str,
-    start: int,
-    line: int,
-    column: int,
-) -> None:
-    """Signs of a table's numbers do not nest; everything else may, so it is counted."""
-    if token in "-+~" or token == "not":
+def _count(repeats: dict[str, int], match: re.Match[str], depth: int) -> str | None:
+    """Why there is too much of an operator now, if there is.
+
+    Signs of a table's numbers do not nest; everything else may, so it is counted.
+    """
+    operator, start, source = match.group(), match.start(), match.string
+    if operator in _FLAT:
+        return None
+    if operator in "-+~" or operator == "not":
         if _SIGNS.match(source, start):
-            raise _PlacedError("Too many signs or 'not' in a row.", line, column)
+            return "Too many signs or 'not' in a row."
         before = source[max(start - 64, 0) : start].rstrip()
-        if token == "-" and before[-1:] in {"[", "(", ","}:
-            return
-    repeats[token] = repeats.get(token, 0) + 1
-    if repeats[token] > MAX_REPEATS * (4 if depth else 1):
-        raise _PlacedError(f"Too many '{token}' in one statement.", line, column)
+        if operator == "-" and before[-1:] in {"[", "(", ","}:
+            return None
+    repeats[operator] = repeats.get(operator, 0) + 1
+    if repeats[operator] > MAX_REPEATS * (4 if depth else 1):
+        return f"Too many '{operator}' in one statement."
+    return None
 
 
 def _string_end(source: str, place: int, quote: str) -> int:

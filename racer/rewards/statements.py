@@ -210,7 +210,7 @@ def _module(name: str, node: ast.AST) -> Module:
     raise RefusedError(f"The module '{name[:64]}' cannot be imported: {advice}", node)
 
 
-_HANDLERS: dict[type[ast.stmt], Callable[[Interpreter, ast.stmt], None]] = {
+_HANDLERS: dict[type[ast.AST], Callable[..., None]] = {
     ast.Expr: _expression,
     ast.Assign: _assign,
     ast.AnnAssign: _annotated,
@@ -227,4 +227,4 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Interpreter, ast.stmt], None]] = {
     ast.ClassDef: _class,
     ast.Import: _import,
     ast.ImportFrom: _import_from,
-}  # type: ignore[assignment]  # each handler is called with nodes of its own key only
+}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from racer.rewards.interpreter import Interpreter
 
 
-def subscript(run: Interpreter, owner: Value, node: ast.Subscript) -> Value:
+def subscript(run: Interpreter, owner: Value, node: ast.Subscript) -> Value:  # noqa: PLR0911 - one for each sort
     """owner[…]."""
     owner = run.present(owner, node)
     if isinstance(owner, (ListRef, Tup, Range, Table)) and isinstance(node.slice, ast.Slice):
@@ -154,7 +154,7 @@ def bounds(run: Interpreter, node: ast.Slice) -> slice:
     parts: list[int | None] = []
     for each in (node.lower, node.upper, node.step):
         found = None if each is None else run.present(run.evaluate(each), each)
-        if found is not None and (not isinstance(found, int) or isinstance(found, Node)):
+        if found is not None and not isinstance(found, int):
             raise RefusedError("The bounds of a slice must be constant whole numbers.", each)
         parts.append(found)
     if parts[2] == 0:

@@ -119,7 +119,7 @@ def by_cpython(source: str, flight: Sequence[Numbers], drones: int) -> NDArray[n
 
 
 def by_us(program: Program, flight: Sequence[Numbers], drones: int) -> NDArray[np.float64]:
-    """The same from the compiled program, in double precision; NaN from a drone's first fault on."""
+    """The same from the compiled program in float64; NaN from a drone's first fault on."""
     memory: list[Any] = [
         np.full(drones, first, bool if kind == "bool" else float)
         for kind, first in zip(program.memory_kinds, program.memory_first, strict=True)

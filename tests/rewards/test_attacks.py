@@ -1,5 +1,7 @@
 """Whatever is sent as a reward function: a polite answer in under a second, and nothing runs."""
 
+# ruff: noqa: E501 - an attack is one line
+
 from __future__ import annotations
 
 import time

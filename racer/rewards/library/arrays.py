@@ -11,7 +11,7 @@ from racer.rewards import arithmetic
 from racer.rewards.diagnostics import RefusedError
 from racer.rewards.graph import Node, Number
 from racer.rewards.library import elementary as e
-from racer.rewards.library.calling import check_arguments, of_arrays
+from racer.rewards.library.calling import Elementary, check_arguments, of_arrays
 from racer.rewards.library.python import round_digits
 from racer.rewards.limits import MAX_ITEMS
 from racer.rewards.machine import Machine
@@ -236,7 +236,7 @@ def _interpolate(
     return found
 
 
-_ELEMENTWISE: dict[str, tuple[e.Elementary, int]] = {
+_ELEMENTWISE: dict[str, tuple[Elementary, int]] = {
     "sqrt": (e.square_root, 1),
     "cbrt": (e.cube_root, 1),
     "abs": (lambda machine, _, x: arithmetic.absolute(machine, x), 1),

@@ -79,7 +79,7 @@ def logarithm(op: str, python: Callable[[float], float], above: float = 0.0) -> 
 def log_to_base(machine: Machine, node: ast.AST, x: Number, base: Number = math.e) -> Number:
     """math.log(x, base)."""
     natural = logarithm("log", math.log)(machine, node, x)
-    if base == math.e and not isinstance(base, Node):
+    if not isinstance(base, Node) and base == math.e:
         return natural
     divisor = logarithm("log", math.log)(machine, node, base)
     return arithmetic.divide(machine, natural, divisor, node)

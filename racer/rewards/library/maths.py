@@ -8,9 +8,8 @@ import math
 from racer.rewards import arithmetic
 from racer.rewards.diagnostics import RefusedError
 from racer.rewards.expressions import iterate
-from racer.rewards.graph import Number
 from racer.rewards.library import elementary as e
-from racer.rewards.library.calling import check_arguments, of_numbers
+from racer.rewards.library.calling import Elementary, check_arguments, of_numbers
 from racer.rewards.library.python import total
 from racer.rewards.machine import Machine
 from racer.rewards.values import Builtin, Module, Value
@@ -48,7 +47,7 @@ def _sum(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, 
     return arithmetic.as_float(machine, found)
 
 
-_FUNCTIONS: dict[str, tuple[e.Elementary, int, int]] = {
+_FUNCTIONS: dict[str, tuple[Elementary, int, int]] = {
     "sqrt": (e.square_root, 1, 1),
     "cbrt": (e.cube_root, 1, 1),
     "sin": (e.periodic("sin", math.sin), 1, 1),
@@ -81,7 +80,7 @@ _FUNCTIONS: dict[str, tuple[e.Elementary, int, int]] = {
     "isfinite": (e.question("isfinite", math.isfinite), 1, 1),
     "isinf": (e.question("isinf", math.isinf), 1, 1),
 }
-_CONSTANTS: dict[str, Number] = {
+_CONSTANTS: dict[str, Value] = {
     "pi": math.pi,
     "e": math.e,
     "tau": math.tau,
@@ -91,8 +90,8 @@ _CONSTANTS: dict[str, Number] = {
 
 MATH = Module(
     "math",
-    {name: of_numbers(name, *entry) for name, entry in _FUNCTIONS.items()}
+    _CONSTANTS
+    | {name: of_numbers(name, *entry) for name, entry in _FUNCTIONS.items()}
     | {"dist": Builtin("dist", _distance), "isclose": Builtin("isclose", _close)}
-    | {"fsum": Builtin("fsum", _sum)}
-    | _CONSTANTS,
+    | {"fsum": Builtin("fsum", _sum)},
 )

@@ -88,7 +88,7 @@ def round_digits(machine: Machine, node: ast.AST, x: Number, digits: int) -> Num
     return shrink(machine, inner, factor, node)
 
 
-def _length(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
+def _length(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:  # noqa: PLR0911 - one for each sort
     check_arguments("len", node, (args, kwargs), least=1, most=1)
     value = machine.present(args[0], node)
     if isinstance(value, Table):
@@ -232,7 +232,8 @@ def _zip(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, 
 
 def _power(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
     check_arguments("pow", node, (args, kwargs), least=2, most=2)
-    return arithmetic.power(machine, *(machine.number(arg, node) for arg in args), node)
+    base, exponent = (machine.number(arg, node) for arg in args)
+    return arithmetic.power(machine, base, exponent, node)
 
 
 def _print(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
