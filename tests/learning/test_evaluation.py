@@ -36,7 +36,7 @@ def towards_the_gate(speed: jax.Array, observation: jax.Array) -> jax.Array:
 FLY = jax.jit(make_flights(load_airframe("x500"), SETTINGS, towards_the_gate, starts=STARTS))
 
 
-def flown(seed: int = 0, speed: float = 0.3) -> Evaluation:
+def flown(seed: int = 0, speed: float = 0.45) -> Evaluation:
     return jax.device_get(FLY(jnp.float32(speed), TASK, fresh_key(seed)))
 
 
@@ -84,6 +84,14 @@ def test_a_reckless_pilot_crashes_and_the_report_says_where_and_why() -> None:
         if place.cause == "frame":
             nearest = min(np.linalg.norm(g.position - place.position) for g in TRACK.gates)
             assert nearest < 2.0
+
+
+def test_a_slow_pilot_runs_out_of_time() -> None:
+    result = flown(speed=0.2)
+    report = summarise(result, gates=len(TRACK.gates), laps=TRACK.laps)
+    assert (report.timed_out, report.crashed) == (1.0, 0.0)
+    assert (result.steps == TASK.time_limit).all()
+    assert report.lap_time is None
 
 
 class Flights(NamedTuple):
