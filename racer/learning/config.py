@@ -85,10 +85,6 @@ class TrainingConfig:
             raise InvalidInputError(f"'action_space' must be one of {', '.join(spaces)}.")
         if not isinstance(self.settings, settings_class(self.algorithm)):
             raise InvalidInputError(f"The settings are not those of '{self.algorithm}'.")
-        if self.reward is not None:
-            raise InvalidInputError("A reward of one's own cannot be trained yet: give null.")
-        if self.randomise:
-            raise InvalidInputError("'randomise' cannot be trained yet: give false.")
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> TrainingConfig:

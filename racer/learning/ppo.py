@@ -66,6 +66,7 @@ class TrainState(NamedTuple):
     parameters: Parameters
     optimiser: Any  # Adam's, of the weights as one vector
     normaliser: Normaliser
+    reward_square: Array  # () running mean of squared rewards
     environments: EnvironmentState  # (num_envs,); those of the first epoch are not flown
     starts: Starts  # likewise
     key: Array
@@ -154,6 +155,7 @@ class _Learner:
             parameters=parameters,
             optimiser=optax.scale_by_adam(eps=1e-5).init(ravel_pytree(parameters)[0]),
             normaliser=initial_normaliser(self._world.simulation.observation_size),
+            reward_square=jnp.float32(0.0),
             environments=nobody,
             starts=no_starts(nobody),
             key=key,
@@ -165,7 +167,15 @@ class _Learner:
         """All iterations of an epoch, on every device its share of the drones."""
         everywhere: Any = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX leaves it untyped
         share: Any = PartitionSpec(_DRONES)  # type: ignore[no-untyped-call]  # likewise
-        shared = TrainState(everywhere, everywhere, everywhere, share, share, everywhere)
+        shared = TrainState(
+            parameters=everywhere,
+            optimiser=everywhere,
+            normaliser=everywhere,
+            reward_square=everywhere,
+            environments=share,
+            starts=share,
+            key=everywhere,
+        )
         run = jax.shard_map(
             self._share_of_epoch,
             mesh=self._mesh,
@@ -205,10 +215,11 @@ class _Learner:
             lambda a, b: jnp.where(first, a, b), _learn(normaliser, seen), normaliser
         )
         environments, steps = self._rollout((parameters, normaliser), start, spare, task, keys[1])
+        square, scale = self._reward_scale(state, steps.reward, schedule)
         batch = rate(
             parameters,
             normaliser,
-            steps,
+            steps._replace(reward=scale * steps.reward),
             observe(task, environments, space),
             discount=schedule.discount,
             gae_lambda=schedule.gae_lambda,
@@ -227,7 +238,22 @@ class _Learner:
         observations = steps.observation.reshape(-1, steps.observation.shape[-1])
         normaliser = _learn(normaliser, observations)
         starts = learn_starts(start, steps.reward, steps.done)
-        return TrainState(parameters, optimiser, normaliser, environments, starts, key), metrics
+        state = TrainState(parameters, optimiser, normaliser, square, environments, starts, key)
+        return state, metrics
+
+    def _reward_scale(
+        self, state: TrainState, reward: Array, schedule: Schedule
+    ) -> tuple[Array, Array]:
+        """Mean square of all rewards so far, and a factor that brings values to a size of one.
+
+        The built-in reward has that size already; people's may be of any.
+        """
+        if self._world.reward is None:
+            return state.reward_square, jnp.float32(1.0)
+        seen = state.normaliser.seen
+        new = reward.size * jax.lax.axis_size(_DRONES)
+        square = (seen * state.reward_square + new * _mean(jnp.mean(reward**2))) / (seen + new)
+        return square, (1.0 - schedule.discount) * jax.lax.rsqrt(square + 1e-12)
 
     def _begin(
         self, state: TrainState, task: Task, key: Array

@@ -48,7 +48,8 @@ from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
 from racer.learning.programs import Program, prepare, use_cores
 from racer.learning.report import summarise
-from racer.sim.airframe import load_airframe
+from racer.sim.airframe import Airframe, load_airframe
+from racer.sim.reward import Reward
 from racer.sim.task import Settings, Task, default_rewards, make_task
 from racer.sim.track import Track, load_track
 
@@ -58,7 +59,10 @@ Array: TypeAlias = jax.Array
 
 
 class Training:
-    """A training under way. Making one checks everything; `epochs()` trains."""
+    """A training under way. Making one checks everything; `epochs()` trains.
+
+    `world` and `task` are what is learnt in, for those who evaluate on their own.
+    """
 
     def __init__(self, config: TrainingConfig, *, output: Path) -> None:
         """Raises RacerError when the configuration means nothing that can be trained."""
@@ -68,12 +72,14 @@ class Training:
             action_space=config.action_space,
             control_hz=float(config.control_hz),
             substeps=config.substeps,
+            randomise=config.randomise,
         )
-        self._world = World(load_airframe(config.airframe), simulation)
-        self._algorithm = build(config.algorithm, self._world, config.settings)
+        airframe = load_airframe(config.airframe)
+        self.world = World(airframe, simulation, _user_reward(config, airframe, simulation))
+        self._algorithm = build(config.algorithm, self.world, config.settings)
         self._track = _load_track(config)
         rewards = default_rewards(config.velocity_limit_m_s)
-        self._task = make_task(
+        self.task = make_task(
             self._track,
             simulation,
             velocity_limit_m_s=config.velocity_limit_m_s,
@@ -90,7 +96,7 @@ class Training:
         config, algorithm = self._config, self._algorithm
         began = time.monotonic()
         programs = self._prepare()
-        task, seed = self._task, np.int32(config.seed)
+        task, seed = self.task, np.int32(config.seed)
         train, placement = programs["train"], programs["train"].input_shardings[0]
         state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
         state = jax.device_put(state, placement[0])
@@ -113,12 +119,12 @@ class Training:
 
     def _prepare(self) -> dict[str, jax.stages.Compiled]:
         """The three programs. They take the seed as a number and make their keys of it."""
-        algorithm, config, task = self._algorithm, self._config, self._task
+        algorithm, config, task = self._algorithm, self._config, self.task
         parameters = algorithm.initial_parameters(config.seed)
         schedule, seed = algorithm.schedule(1, config.epochs), np.int32(config.seed)
         evaluate = make_evaluate(
-            self._world.airframe,
-            self._world.simulation,
+            self.world.airframe,
+            self.world.simulation,
             starts=config.evaluation_starts,
             output=algorithm.output,
         )
@@ -138,7 +144,7 @@ class Training:
         train = jax.jit(algorithm.epoch, donate_argnums=0)
         constants = (
             *(config.algorithm, algorithm.compiled_in or config.settings, algorithm.output),
-            *(self._world.airframe, self._world.simulation, config.reward),
+            *(self.world.airframe, self.world.simulation, config.reward),
             config.evaluation_starts,
             jax.tree.map(np.shape, (task, parameters, schedule)),
         )
@@ -193,8 +199,16 @@ class Training:
                 "report": json.dumps(report),
             },
         )
-        flight = first_flight(result, dt=self._world.simulation.dt)
+        flight = first_flight(result, dt=self.world.simulation.dt)
         write_arrays(self._output / "flight.npz", **flight, epoch=np.array(epoch))
+
+
+def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Settings) -> Reward | None:
+    if config.reward is None:
+        return None
+    from racer.rewards.compile import compile_reward  # noqa: PLC0415 - most trainings need none
+
+    return compile_reward(config.reward, airframe=airframe, settings=simulation)
 
 
 def _load_track(config: TrainingConfig) -> Track:

@@ -89,6 +89,7 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, cache: str) -> None:
         ({"laps": 21}, "'laps'.* 1 to 20"),
         ({"randomise": 1}, "'randomise'"),
         ({"reward": ["x"]}, "'reward'"),
+        ({"reward": "import os"}, "Reward function"),
         ({"evaluation_starts": 0}, "'evaluation_starts'"),
         ({"recipe": "../x"}, "no recipe '../x'"),
     ],
@@ -115,6 +116,13 @@ def test_the_ends_of_every_range_can_be_trained(
         wind_speed_m_s=15.0,
     )
     assert np.isfinite(reports[-1]["loss"])
+
+
+def test_a_reward_of_ones_own_is_trained_on(tmp_path: Path, cache: str) -> None:
+    source = "def reward_function(params):\n    return 1e6 + 0.0 * params['speed']\n"
+    reports = train(tmp_path, compile_cache=cache, reward=source, randomise=True)
+    assert [report["reward"] for report in reports] == pytest.approx([1e6, 1e6])
+    assert reports[-1]["value_loss"] < 2.0  # whatever the reward's size
 
 
 def test_hyperparameters_may_stand_beside() -> None:
