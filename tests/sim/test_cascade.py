@@ -285,3 +285,32 @@ def test_gains_of_another_size_of_vehicle_give_the_same_response() -> None:
     ]
     light_roll, heavy_roll = (float(command[2] - command[0]) for command in outputs)
     assert heavy_roll == pytest.approx(2.0 * light_roll, rel=1e-4)
+
+
+@jax.jit
+def _gather_speed(start: State) -> tuple[jax.Array, jax.Array]:
+    """Two seconds towards 6 m/s: as the fits were made, and as the environment flies; (2,) m/s."""
+    velocity, still = numbers(6.0, 1.0, 0.5), jnp.float32(0.5)
+    ends = []
+    for dt, integrator in ((DT, "rk4"), (0.005, "midpoint")):
+
+        def once(carry: Any, _: None, dt: Any = dt, integrator: Any = integrator) -> Any:
+            control, state = carry
+            control, rotors = velocity_control(
+                control, state, velocity, still, airframe=X500, dt=dt
+            )
+            calm = numbers(0.0, 0.0, 0.0)
+            state = step(state, rotors, calm, airframe=X500, dt=dt, integrator=integrator)
+            return (control, state), jnp.stack([*state.velocity, *state.attitude])
+
+        carry = (initial_control(), start)
+        ends.append(jax.lax.scan(once, carry, None, length=round(2.0 / dt))[1])
+    return ends[0], ends[1]
+
+
+def test_the_environments_integrator_answers_like_the_fitted_one() -> None:
+    fitted, flown = (np.asarray(track) for track in _gather_speed(hovering()))
+    for seconds in (0.2, 0.5, 1.0, 2.0):
+        one = fitted[round(seconds / DT) - 1]
+        other = flown[round(seconds / 0.005) - 1]
+        assert one == pytest.approx(other, abs=0.03)
