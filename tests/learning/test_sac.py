@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from racer.errors import InvalidInputError
+from racer.learning.algorithm import World, build
 from racer.learning.networks import Normaliser
 from racer.learning.replay import Batch, Buffer, Steps, draw, initial_buffer, write
 from racer.learning.sac import Learner, SacSettings, initial_learner, make_update
 from racer.learning.squashed import action_distribution, initial_networks, squash
-from racer.learning.training import Training, TrainingConfig
+from racer.sim.airframe import load_airframe
 from racer.sim.interface import ACTION_SIZE
+from racer.sim.task import Settings as Simulation
+from racer.sim.task import make_task
+from racer.sim.track import load_track
 
 SLOTS, DRONES, LENGTH = 8, 3, 4
 
@@ -119,37 +121,39 @@ def test_the_update_finds_the_best_action_of_a_bandit() -> None:
     assert 0.0 < float(max(apart)) < 0.5  # what is handed out follows slowly
 
 
-SMALL: dict[str, Any] = {
-    "algorithm": "sac",
-    "epochs": 3,
-    "num_envs": 32,
-    "rollout_steps": 8,
-    "n_step": 4,
-    "buffer_steps": 64,
-    "iterations_per_epoch": 16,
-    "updates": 8,
-    "batch_size": 256,
-    "hidden": 16,
-    "evaluation_starts": 4,
-}
+def test_a_small_training_improves_and_repeats_bit_for_bit() -> None:
+    simulation = Simulation(substeps=4)
+    settings = SacSettings(
+        num_envs=32,
+        rollout_steps=8,
+        n_step=4,
+        buffer_steps=64,
+        iterations_per_epoch=16,
+        updates=8,
+        batch_size=256,
+        hidden=16,
+    )
+    algorithm = build("sac", World(load_airframe("x500"), simulation), settings)
+    task = make_task(load_track("toledo"), simulation, velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
+    parameters, key = algorithm.initial_parameters(0), jax.random.key(0)
+    initialise, epoch = jax.jit(algorithm.initialise), jax.jit(algorithm.epoch)
 
+    def train() -> list[Any]:
+        state, seen = initialise(task, parameters, key), []
+        for number in (1, 2, 3):
+            state, metrics = epoch(state, task, algorithm.schedule(number, 3))
+            seen.append(jax.device_get(metrics))
+        policy, _ = algorithm.policy(state)
+        assert {f"policy_{layer}_weight" for layer in ("1", "2", "out")} <= set(policy)
+        return [seen, jax.device_get(policy)]
 
-def test_a_small_training_improves_and_repeats_bit_for_bit(tmp_path: Path, cache: str) -> None:
-    curves = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        config = TrainingConfig.from_mapping(SMALL | {"compile_cache": cache})
-        curves.append(list(Training(config, output=tmp_path / name).epochs()))
-    for report in (*curves[0], *curves[1]):
-        assert report.pop("seconds") > 0.0
-    assert curves[0] == curves[1]
-    first, *_, last = curves[0]
-    assert last["env_steps"] == 3 * 32 * 8 * 16
-    assert last["reward"] > first["reward"]
-    assert last["critic_loss"] < first["critic_loss"]
-    weights, repeated = (load_file(tmp_path / d / "policy.safetensors") for d in "ab")
-    assert {f"policy_{layer}_weight" for layer in ("1", "2", "out")} <= set(weights)
-    assert all(np.array_equal(weights[name], repeated[name]) for name in weights)
+    first, again = train(), train()
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, first, again)))
+    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(first[0]))
+    begin, _, end = first[0]
+    assert end.reward > begin.reward
+    assert end.details["critic_loss"] < begin.details["critic_loss"]
+    assert algorithm.steps_per_epoch == 32 * 8 * 16
 
 
 @pytest.mark.parametrize(
