@@ -14,7 +14,7 @@ FLIGHT = flights(3, steps=3, drones=DRONES)
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 @given(programs)
 def test_a_random_program_earns_what_python_says(source: str) -> None:
