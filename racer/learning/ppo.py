@@ -9,6 +9,8 @@ Choices, as in CleanRL's continuous PPO unless said; docs/decisions/0007-learnin
 - Advantages by GAE, normalised over the rollout; one shuffle per rollout whose minibatches every
   pass revisits; observation statistics stay fixed while a rollout is learnt from, so that the
   probability ratio starts at one.
+- The policy that is evaluated and saved is a moving average of the weights: what a single update
+  does to all flights at once (a gate missed by a hand) averages out.
 - A time-out ends a flight like a finish does; `finish_value` says what lies behind both, which on
   a course of many laps is more of the same.
 
@@ -47,6 +49,7 @@ from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
 SETTINGS = PpoSettings
+_Learnt: TypeAlias = tuple[Array, Array, Any]  # weights, their average, Adam's moments
 _DRONES = "drones"  # the axis that devices share
 _COMPILED_IN = (
     "good_starts",
@@ -63,7 +66,8 @@ _COMPILED_IN = (
 class TrainState(NamedTuple):
     """Everything that one epoch hands to the next."""
 
-    parameters: Parameters
+    parameters: Parameters  # that fly and learn
+    average: Parameters  # of the parameters over the last updates: the policy that is shown
     optimiser: Any  # Adam's, of the weights as one vector
     normaliser: Normaliser
     reward_square: Array  # () running mean of squared rewards
@@ -77,7 +81,8 @@ class Schedule(NamedTuple):
 
     learning_rate: Any  # (I,)
     std_floor: Any  # (I,)
-    discount: Any  # () and so on: PpoSettings says what they are
+    averaging: Any  # ()
+    discount: Any  # and so on: PpoSettings says what they are
     gae_lambda: Any
     clip: Any
     value_weight: Any
@@ -116,7 +121,7 @@ def build(world: World, settings: AlgorithmSettings) -> Algorithm:
         initial_parameters=parameters,
         initialise=learner.initialise,
         epoch=learner.epoch,
-        policy=lambda state: (state.parameters, state.normaliser),
+        policy=lambda state: (state.average, state.normaliser),
         schedule=lambda epoch, epochs: schedule(settings, epoch=epoch, epochs=epochs),
         output="linear",
         steps_per_epoch=settings.steps_per_epoch,
@@ -153,6 +158,7 @@ class _Learner:
         nobody = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
         return TrainState(
             parameters=parameters,
+            average=jax.tree.map(jnp.array, parameters),
             optimiser=optax.scale_by_adam(eps=1e-5).init(ravel_pytree(parameters)[0]),
             normaliser=initial_normaliser(self._world.simulation.observation_size),
             reward_square=jnp.float32(0.0),
@@ -169,6 +175,7 @@ class _Learner:
         share: Any = PartitionSpec(_DRONES)  # type: ignore[no-untyped-call]  # likewise
         shared = TrainState(
             parameters=everywhere,
+            average=everywhere,
             optimiser=everywhere,
             normaliser=everywhere,
             reward_square=everywhere,
@@ -227,7 +234,7 @@ class _Learner:
         )
         batch = batch._replace(advantage=_standardised(batch.advantage))
         samples = shuffle(batch, keys[2], minibatches=self._settings.minibatches)
-        parameters, optimiser, terms = self._learn(state, samples, schedule)
+        parameters, average, optimiser, terms = self._learn(state, samples, schedule)
         means = {name: jnp.mean(term) for name, term in terms._asdict().items()}
         metrics = Metrics(
             loss=means.pop("loss"),
@@ -238,7 +245,9 @@ class _Learner:
         observations = steps.observation.reshape(-1, steps.observation.shape[-1])
         normaliser = _learn(normaliser, observations)
         starts = learn_starts(start, steps.reward, steps.done)
-        state = TrainState(parameters, optimiser, normaliser, square, environments, starts, key)
+        state = TrainState(
+            parameters, average, optimiser, normaliser, square, environments, starts, key
+        )
         return state, metrics
 
     def _reward_scale(
@@ -268,15 +277,16 @@ class _Learner:
 
     def _learn(
         self, state: TrainState, samples: Array, schedule: Schedule
-    ) -> tuple[Parameters, Any, LossTerms]:
+    ) -> tuple[Parameters, Parameters, Any, LossTerms]:
         """Several passes over the minibatches (M, S, numbers)."""
         vector, restore = ravel_pytree(state.parameters)
+        average, _ = ravel_pytree(state.average)
         optimiser = optax.chain(
             optax.clip_by_global_norm(schedule.max_gradient_norm), optax.scale_by_adam(eps=1e-5)
         )
 
-        def update(carry: tuple[Array, Any], packed: Array) -> tuple[tuple[Array, Any], LossTerms]:
-            vector, moments = carry
+        def update(carry: _Learnt, packed: Array) -> tuple[_Learnt, LossTerms]:
+            vector, average, moments = carry
             (_, terms), gradient = jax.value_and_grad(
                 lambda vector: _loss(restore(vector), unpack(packed), schedule), has_aux=True
             )(vector)
@@ -284,15 +294,17 @@ class _Learner:
             step, (_, moments) = optimiser.update(gradient, (optax.EmptyState(), moments))
             moved = restore(vector - schedule.learning_rate * step)
             log_std = jnp.maximum(moved["policy_log_std"], jnp.log(schedule.std_floor))
-            return (ravel_pytree(moved | {"policy_log_std": log_std})[0], moments), terms
+            vector = ravel_pytree(moved | {"policy_log_std": log_std})[0]
+            average += (1.0 - schedule.averaging) * (vector - average)
+            return (vector, average, moments), terms
 
-        def one_pass(carry: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], LossTerms]:
+        def one_pass(carry: _Learnt, _: None) -> tuple[_Learnt, LossTerms]:
             return jax.lax.scan(update, carry, samples)
 
-        (vector, moments), terms = jax.lax.scan(
-            one_pass, (vector, state.optimiser), None, length=self._settings.update_epochs
+        (vector, average, moments), terms = jax.lax.scan(
+            one_pass, (vector, average, state.optimiser), None, length=self._settings.update_epochs
         )
-        return restore(vector), moments, terms
+        return restore(vector), restore(average), moments, terms
 
 
 def _mesh(settings: PpoSettings) -> Mesh:

@@ -38,18 +38,19 @@ class PpoSettings(AlgorithmSettings):
     num_envs: int = 1024  # drones flown at once
     rollout_steps: int = 64  # control steps of each between updates
     iterations_per_epoch: int = 3  # rollouts with their updates that make one epoch
-    update_epochs: int = 4  # passes over a rollout
+    update_epochs: int = 3  # passes over a rollout
     minibatches: int = 32  # per pass
     hidden: int = 64  # units in each of the two hidden layers, of policy and value each
-    learning_rate: float = 1.5e-3  # of Adam; falls linearly over the training
+    learning_rate: float = 3e-3  # of Adam; falls linearly over the training
     final_learning_rate: float = 0.1  # share of it that is left at the end
     discount: float = 0.98  # per control step
     gae_lambda: float = 0.95  # bias against variance of the advantages
-    clip: float = 0.2  # of the probability ratio
+    clip: float = 0.3  # of the probability ratio
     value_weight: float = 0.5  # of the value error in the total loss
     entropy_weight: float = 0.001  # of the entropy bonus in the total loss
     initial_std: float = 0.4  # of the action noise, in units of the limits
     max_gradient_norm: float = 1.0  # gradients longer than this are shortened
+    averaging: float = 0.99  # of the shown policy: share of it that an update keeps; 0: the newest
     along_course: float = 0.8  # share of training flights that start somewhere on the course
     good_starts: float = 0.0  # share that goes on where a good flight was a rollout ago instead
     restarts: float = 0.0  # share of the drones that return to the start before every rollout
@@ -59,6 +60,8 @@ class PpoSettings(AlgorithmSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.averaging >= 1.0:
+            raise InvalidInputError("Training: 'averaging' must be below 1.")
         if self.num_envs % self.minibatches:
             raise InvalidInputError(
                 f"Training: 'minibatches' must divide num_envs = {self.num_envs}."
