@@ -17,13 +17,20 @@ from racer.rewards.diagnostics import Diagnostic
 from racer.rewards.parameters import PARAMETERS
 
 EXAMPLE = '''\
+class Memory:
+    progress = None
+
+
 def reward_function(params):
-    """Fly through the gates, fast and in line with them."""
-    if params["is_crashed"]:
-        return -5.0
-    reward = 0.1 * params["speed"] * params["gate_alignment"]
+    """Gain on the course, pass gates, do not crash."""
+    reward = 0.0
+    if Memory.progress is not None:
+        reward = params["progress"] - Memory.progress
+    Memory.progress = params["progress"]
     if params["gate_passed"]:
-        reward += 10.0
+        reward += 1.0
+    if params["is_crashed"]:
+        reward -= 1.0
     return reward
 '''
 

@@ -51,7 +51,7 @@ _number_leaf = st.one_of(
     st.sampled_from(["(Kept.value or 0.5)", "Kept.count", "NAMES[params['lap']]", "LIMITS[-2]"]),
 )
 _UNARY = ("-({})", "abs({})", "math.sin({})", "math.floor({})", "int({})", "round({})", "float({})",
-          "math.sqrt({})", "abs({}) ** 0.5", "float(np.tanh({}))", "bool({})", "helper({})",
+          "math.sqrt({})", "abs({}) ** 0.5", "float(np.tanh(1.0 * {}))", "bool({})", "helper({})",
           "round({}, 2)", "({}) ** 2", "math.exp(-abs({}))")  # fmt: skip
 _BINARY = ("({} + {})", "({} - {})", "({} * {})", "({} / {})", "({} // {})", "({} % {})",
            "min({}, {})", "max({}, {})", "math.atan2({}, {})", "helper({}, v={})",
