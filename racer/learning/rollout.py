@@ -132,13 +132,15 @@ def rate(
 ) -> Batch:
     """Samples (T, N, ...) of a rollout; `after`: (N, O) raw observations behind its last step.
 
-    Behind a finish or a time-out lies the share `finish_value` of the last state's value.
+    Behind a finish or a time-out lies the share `finish_value` of the mean value, as if the course
+    went on. Not of the last state's own value: it would stand on both sides of its equation and
+    grow to the last reward over (1 − discount), until nothing but arriving counts.
     """
     observations = normalise(normaliser, steps.observation)
     values = value(parameters, observations)
     over = steps.done & ~steps.crashed
     gains = advantages(
-        steps.reward + discount * finish_value * over * values,
+        steps.reward + discount * finish_value * over * jnp.mean(values),
         values,
         value(parameters, normalise(normaliser, after)),
         steps.done,

@@ -54,7 +54,7 @@ class PpoSettings(AlgorithmSettings):
     along_course: float = 0.8  # share of training flights that start somewhere on the course
     good_starts: float = 0.0  # share that goes on where a good flight was a rollout ago instead
     restarts: float = 0.0  # share of the drones that return to the start before every rollout
-    finish_value: float = 0.0  # what lies behind a finish or time-out, as a share of the value
+    finish_value: float = 0.0  # what lies behind a finish or time-out: a share of the mean value
     std_floor: float = 0.0  # the action noise's standard deviation stays above this, …
     final_std_floor: float = 0.0  # … which moves in a straight line to this
 

@@ -78,14 +78,13 @@ class Training:
         self.world = World(airframe, simulation, _user_reward(config, airframe, simulation))
         self._algorithm = build(config.algorithm, self.world, config.settings)
         self._track = _load_track(config)
-        rewards = default_rewards(config.velocity_limit_m_s)
         self.task = make_task(
             self._track,
             simulation,
             velocity_limit_m_s=config.velocity_limit_m_s,
             yaw_limit_deg_s=config.yaw_limit_deg_s,
             wind_speed_m_s=config.wind_speed_m_s,
-            rewards=rewards._replace(rates=np.float32(config.calm) * rewards.rates),
+            rewards=default_rewards(config.velocity_limit_m_s, calm=config.calm),
         )
 
     def epochs(self) -> Iterator[dict[str, Any]]:
