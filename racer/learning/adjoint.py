@@ -36,6 +36,7 @@ from racer.sim.state import Judged
 from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
+_SMALL = 1e-12
 _Action: TypeAlias = tuple[Array, Array, Array, Array]
 _Differentiable: TypeAlias = tuple[State, _Action]  # the vehicle and the action before
 
@@ -96,11 +97,14 @@ def action_gradients(
     world: World,
     reward: Reward,
     discount: float,
+    max_slope: float,
 ) -> Array:
     """∂G(t)/∂a(t), (T, N, A).
 
     `end`: where the rollout ended, (N,); `end_slope`: (N, O) of the critic's value there, with
-    respect to the normalised observation.
+    respect to the normalised observation. An adjoint longer than `max_slope` is shortened, drone by
+    drone: through a crash-bound tumble slopes grow a thousandfold, and one such flight would
+    outweigh all others.
     """
     airframe, simulation = world.airframe, world.simulation
     response = make_response(airframe, simulation)
@@ -108,7 +112,7 @@ def action_gradients(
 
     def see(environments: EnvironmentState, x: _Differentiable) -> Array:
         now = environments._replace(vehicle=x[0], action=x[1])
-        return normalise(normaliser, observe(task, now, simulation.action_space))
+        return normalise(normaliser, observe(task, now, simulation))
 
     def back(adjoint: _Differentiable, now: Flown) -> tuple[_Differentiable, Array]:
         x = (now.environments.vehicle, now.environments.action)
@@ -132,7 +136,10 @@ def action_gradients(
         _, pull_policy = jax.vjp(partial(policy_mean, policy), now.observation)
         _, pull_sight = jax.vjp(partial(see, now.environments), x)
         (through_policy,) = pull_sight(*pull_policy(worth))
-        return jax.tree.map(jnp.add, slope, through_policy), worth
+        total = jax.tree.map(jnp.add, slope, through_policy)
+        squares = [part * part for part in jax.tree.leaves(total)]
+        share = jnp.minimum(1.0, max_slope * jax.lax.rsqrt(sum(squares) + _SMALL))
+        return jax.tree.map(lambda part: share * part, total), worth
 
     _, pull_sight = jax.vjp(partial(see, end), (end.vehicle, end.action))
     (last,) = pull_sight(end_slope)

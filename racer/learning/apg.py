@@ -67,6 +67,7 @@ class ApgSettings(AlgorithmSettings):
     initial_std: float = 0.2  # of the action noise, in units of the limits; it stays
     guide: float = 1.0  # slope of the soft gate, in rewards (racer.learning.adjoint.Guide)
     guide_softness_m: float = 0.15  # width of its edge
+    max_slope: float = 2.0  # of a drone's return in its state; longer ones are shortened
     max_gradient_norm: float = 1.0  # gradients longer than this are shortened
     along_course: float = 0.8  # share of training flights that start somewhere on the course
 
@@ -170,7 +171,7 @@ def _initialise(
         critic_optimiser=_critic_optimiser(settings).init(critic),
         normaliser=learn_normaliser(
             initial_normaliser(simulation.observation_size),
-            observe(task, environments, simulation.action_space),
+            observe(task, environments, simulation),
         ),
         environments=environments,
         key=key,
@@ -192,7 +193,7 @@ def _make_epoch(
     def iteration(state: TrainState, task: Task, share: Array) -> tuple[TrainState, Metrics]:
         key, fly_key, shuffle_key = jax.random.split(state.key, 3)
         end, (flown, steps) = rollout(state, task, fly_key)
-        seen = observe(task, end, world.simulation.action_space)
+        seen = observe(task, end, world.simulation)
         after = normalise(state.normaliser, seen)
         last, pull = jax.vjp(lambda seen: value(state.critic, seen), after)
         worth = action_gradients(
@@ -205,6 +206,7 @@ def _make_epoch(
             world=world,
             reward=guide,
             discount=settings.discount,
+            max_slope=settings.max_slope,
         )
         _, pull = jax.vjp(lambda policy: policy_mean(policy, flown.observation), state.policy)
         (gradients,) = pull(-worth / steps.reward.size)
@@ -276,7 +278,7 @@ def _make_rollout(world: World, settings: ApgSettings) -> _Rollout:
         def control_step(
             now: EnvironmentState, random: tuple[Array, Array]
         ) -> tuple[EnvironmentState, tuple[Flown, _Steps]]:
-            raw = observe(task, now, simulation.action_space)
+            raw = observe(task, now, simulation)
             observation = normalise(state.normaliser, raw)
             action = policy_mean(state.policy, observation) + random[0]
             following, outcome = step(task, now, action, random[1], spare)
