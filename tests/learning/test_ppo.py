@@ -66,6 +66,7 @@ def test_a_shuffle_keeps_every_sample_whole_and_takes_each_once() -> None:
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"minibatches": 7}, "minibatches"),
+        ({"averaging": 1.0}, "averaging"),
         ({"num_envs": 2**20}, "num_envs"),
     ],
 )
