@@ -53,5 +53,5 @@ class Autopilot(Protocol):
     async def request_heartbeat(self) -> None:
         """Have the vehicle send its mode now rather than at the next full second."""
 
-    def stream_odometry(self, hz: float) -> None:
+    async def stream_odometry(self, hz: float) -> None:
         """Ask for this rate of position and motion, without waiting for the answer."""

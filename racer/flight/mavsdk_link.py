@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 from mavsdk.asyncio import ComponentType, Configuration, Mavsdk, MavsdkError
 from mavsdk.asyncio.plugins.action import ActionError
+from mavsdk.asyncio.plugins.mavlink_direct import MavlinkMessage
 from mavsdk.logging import LogLevel, log_subscribe, log_unsubscribe
 
 from racer.errors import ConfigurationError
@@ -132,10 +133,18 @@ class MavsdkLink:
             "its mode", lambda v: v.direct.send_message(v.command(_REQUEST_MESSAGE, 0.0))
         )
 
-    def stream_odometry(self, hz: float) -> None:
-        """Ask for ODOMETRY at this rate; a vehicle that does not grant it still flies."""
-        if self._vehicle is not None and self._known:
-            self._spawn(self._set_rate(self._vehicle, _ODOMETRY, hz))
+    async def stream_odometry(self, hz: float) -> None:
+        """Ask for ODOMETRY at this rate; a vehicle that does not grant it still flies.
+
+        Sent without waiting for an acknowledgement: MAVSDK's thread that waits for one never ends
+        if MAVSDK is destroyed meanwhile, and the program could not exit.
+        """
+        try:
+            await self._request(
+                "its telemetry", lambda v: v.direct.send_message(_interval(v, _ODOMETRY, hz))
+            )
+        except AutopilotError as error:
+            log.debug("telemetry rate not asked for", error=error.message)
 
     async def _request(self, what: str, call: _Call) -> None:
         """Run one MAVSDK request to its end, however often it is cancelled: its thread cannot be
@@ -233,7 +242,7 @@ class MavsdkLink:
         await self._try("take-off height", vehicle.action.set_takeoff_altitude(TAKEOFF_HEIGHT_M))
 
     async def _set_rate(self, vehicle: Vehicle, message_id: int, hz: float) -> None:
-        interval = vehicle.command(_SET_MESSAGE_INTERVAL, float(message_id), 1e6 / hz)
+        interval = _interval(vehicle, message_id, hz)
         await self._try("message rate", vehicle.direct.send_command(interval))
 
     async def _try(self, what: str, setting: Awaitable[object]) -> None:
@@ -285,6 +294,10 @@ class MavsdkLink:
             log.error("part of the link ended", error=repr(error), exc_info=error)
             if self._fail is not None:
                 self._fail(error)
+
+
+def _interval(vehicle: Vehicle, message_id: int, hz: float) -> MavlinkMessage:
+    return vehicle.command(_SET_MESSAGE_INTERVAL, float(message_id), 1e6 / hz)
 
 
 def _log_mavsdk(level: LogLevel, message: str, _file: str | None, _line: int) -> bool:

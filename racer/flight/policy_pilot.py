@@ -14,7 +14,7 @@ from math import dist
 import structlog
 
 from racer.flight.autopilot import Autopilot, AutopilotError
-from racer.flight.commands import Place, Setpoint
+from racer.flight.commands import BodyVelocity, Place, Setpoint
 from racer.flight.driver import Action, Driver
 from racer.flight.envelope import Facts
 from racer.flight.estimate import Motion, VehicleClock, extrapolate
@@ -46,20 +46,20 @@ async def fly_race(plan: RacePlan, autopilot: Autopilot, monitor: FlightMonitor)
     """
     flight = _Flight(plan, autopilot, monitor)
     with monitor.listening(flight.hear):
-        autopilot.stream_odometry(TELEMETRY_HZ)
+        await autopilot.stream_odometry(TELEMETRY_HZ)
         try:
             state = await flight.fly()
         finally:
-            autopilot.stream_odometry(USUAL_HZ)
+            await autopilot.stream_odometry(USUAL_HZ)
         report = flight.report(state)
-        await _end(state, report, Watch(autopilot, monitor), monitor)
+        await _end(report, Watch(autopilot, monitor), monitor)
     return report
 
 
-async def _end(state: RaceState, report: RaceReport, watch: Watch, monitor: FlightMonitor) -> None:
-    """Brake and hold. A vehicle that somebody else took over is left to them: MAVSDK stops
-    repeating setpoints by itself when the heartbeat shows another mode."""
-    if state.stage is Stage.ABORTED and monitor.state.mode not in _LEFT_TO:
+async def _end(report: RaceReport, watch: Watch, monitor: FlightMonitor) -> None:
+    """Hold. A vehicle that somebody else took over is left to them: MAVSDK stops repeating
+    setpoints by itself when the heartbeat shows another mode."""
+    if monitor.state.mode not in _LEFT_TO:
         return
     try:
         await watch.hold()
@@ -86,6 +86,7 @@ class _Flight:
         self._judge = Judge(plan.course)
         self._recording = Recording()
         self._sample: OdometrySample | None = None
+        self._racing = False
         self._jump_m = 0.0  # the largest since the last tick
 
     def hear(self, update: Update) -> None:
@@ -98,7 +99,7 @@ class _Flight:
             expected = extrapolate(before, update.stamp_s - before.stamp_s).position
             self._jump_m = max(self._jump_m, dist(expected, update.position))
         self._judge.see(update)
-        if self._judge.started_s is not None:
+        if self._racing:
             self._recording.samples.append(update)
 
     async def fly(self) -> RaceState:
@@ -139,10 +140,13 @@ class _Flight:
             hit=self._judge.hit,
         )
         before, state = state.stage, advance(state, tick, self._plan)
+        self._racing = state.stage is Stage.RACE
         if state.stage is not before:
-            log.info("policy flight", stage=state.stage, why=state.why or None)
+            log.info("policy flight", stage=state.stage, why=state.why)
         if not state.steering:
             return state, None
+        if state.stage is Stage.BRAKE:
+            return state, BodyVelocity()
         if action is not None:
             return state, self._driver.setpoint(action)
         return state, self._place(state, motion)
@@ -179,7 +183,7 @@ class _Flight:
         judge = self._judge
         return RaceReport(
             course=self._plan.name,
-            finished=state.stage is Stage.BRAKE,
+            finished=state.finished,
             why=state.why,
             passages=tuple(judge.passages),
             all_passages=self._plan.course.passages,

@@ -1,7 +1,10 @@
 """A policy's flight as a pure state machine: what happens next, given what is known now.
 
-    APPROACH -> SETTLE -> RACE -> BRAKE -> (over)
-         any of the first three -> ABORTED, with the reason in words
+    APPROACH -> SETTLE -> RACE -> BRAKE -> OVER
+    any -> OVER at once when the vehicle can no longer be steered or seen
+
+A race ends in BRAKE, finished or not: PX4's own Hold took 20 m to stop from 10 m/s, through other
+gates; a velocity setpoint of zero takes six. If not finished, `why` says it in words.
 
 No clock, no input, no output: `advance` takes the state and one tick's facts and returns the next
 state; who calls it sends what the stage asks for (a place to fly to, the policy's setpoint, Hold).
@@ -26,6 +29,8 @@ from racer.geometry.rotation import Quaternion, body_x_axis
 APPROACH_S = 60.0  # at most on the way to the start
 SETTLE_S = 0.5  # still for this long before the race
 SETTLE_MOST_S = 15.0
+BRAKE_S = 4.0  # at most
+BRAKED_M_S = 0.7  # slower than this it is handed over to Hold
 _REACH_M = 2.0  # a place is approached by a setpoint that runs ahead by at most this
 _ARRIVED_M = 0.5  # training starts are scattered by three times this
 _STILL_M_S = 0.4
@@ -40,7 +45,7 @@ class Stage(StrEnum):
     SETTLE = "settle"
     RACE = "race"
     BRAKE = "brake"
-    ABORTED = "aborted"
+    OVER = "over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,13 @@ class RaceState:
     stage: Stage = Stage.APPROACH
     since_s: float = 0.0  # when this stage began
     still_since_s: float | None = None
-    why: str = ""  # it was aborted
+    finished: bool = False  # every gate was passed
+    why: str = ""  # it ended before that
 
     @property
     def steering(self) -> bool:
         """Whether setpoints are to be sent."""
-        return self.stage in (Stage.APPROACH, Stage.SETTLE, Stage.RACE)
+        return self.stage is not Stage.OVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,9 @@ def advance(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
             return _approach(state, tick, plan)
         case Stage.RACE:
             return _race(state, tick, plan)
-        case _:
+        case Stage.BRAKE:
+            return _brake(state, tick, plan)
+        case Stage.OVER:
             return state
 
 
@@ -122,10 +130,9 @@ def _approach(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
         if dist(facts.position, state.way[0]) < _ARRIVED_M:
             state = replace(state, way=state.way[1:])
         return _in_time(state, tick)
-    speed = sqrt(sum(part * part for part in facts.velocity))
     error = remainder(plan.start_yaw - yaw_of(facts.attitude), tau)
     near = dist(facts.position, plan.start) < _ARRIVED_M
-    still = near and speed < _STILL_M_S and abs(error) < _YAW_WITHIN_RAD
+    still = near and _speed(facts) < _STILL_M_S and abs(error) < _YAW_WITHIN_RAD
     if near and state.stage is Stage.APPROACH:
         state = replace(state, stage=Stage.SETTLE, since_s=tick.now_s)
     if not still:
@@ -145,15 +152,29 @@ def _in_time(state: RaceState, tick: Tick) -> RaceState:
 
 
 def _race(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
+    braking = replace(state, stage=Stage.BRAKE, since_s=tick.now_s)
     if tick.passed >= plan.course.passages:
-        return replace(state, stage=Stage.BRAKE, since_s=tick.now_s)
+        return replace(braking, finished=True)
+    if why := link_breach(plan.envelope, tick.facts):
+        return _abort(state, tick, why)
     why = breach(plan.envelope, tick.facts, tick.action)
     if why is None and tick.hit:
         why = f"it met {tick.hit}"
     if why is None and tick.now_s - state.since_s > plan.time_limit_s:
         why = f"the course was not finished within {plan.time_limit_s:.0f} s"
-    return state if why is None else _abort(state, tick, why)
+    return state if why is None else replace(braking, why=why)
+
+
+def _brake(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
+    slow = _speed(tick.facts) < BRAKED_M_S or tick.now_s - state.since_s > BRAKE_S
+    if slow or link_breach(plan.envelope, tick.facts):
+        return replace(state, stage=Stage.OVER, since_s=tick.now_s)
+    return state
 
 
 def _abort(state: RaceState, tick: Tick, why: str) -> RaceState:
-    return replace(state, stage=Stage.ABORTED, since_s=tick.now_s, why=why)
+    return replace(state, stage=Stage.OVER, since_s=tick.now_s, why=why)
+
+
+def _speed(facts: Facts) -> float:
+    return sqrt(sum(part * part for part in facts.velocity))

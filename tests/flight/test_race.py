@@ -13,6 +13,8 @@ from racer.flight.plan import RacePlan
 from racer.flight.px4 import Vector
 from racer.flight.race import (
     APPROACH_S,
+    BRAKE_S,
+    BRAKED_M_S,
     SETTLE_MOST_S,
     SETTLE_S,
     RaceState,
@@ -62,10 +64,17 @@ def test_from_away_to_the_race_and_its_end(plan: RacePlan) -> None:
     assert state.stage is Stage.RACE
     state = advance(state, tick(110.0, (1.0, 8.0, 2.8), passed=1), plan)
     assert state.steering
-    state = advance(state, tick(111.0, (1.0, 9.5, 2.8), passed=2), plan)
+    fast = (0.0, 3.0, 0.0)
+    state = advance(state, tick(111.0, (1.0, 9.5, 2.8), passed=2, velocity=fast), plan)
     assert state.stage is Stage.BRAKE
+    assert state.finished
+    state = advance(state, tick(111.1, (1.0, 9.8, 2.8), velocity=fast), plan)
+    assert state.steering
+    state = advance(state, tick(111.5, velocity=(0.0, 0.9 * BRAKED_M_S, 0.0)), plan)
+    assert state.stage is Stage.OVER
     assert not state.steering
-    assert advance(state, tick(112.0, connected=False), plan) == state  # it is over
+    assert state.finished
+    assert advance(state, tick(112.0, connected=False), plan) == state
 
 
 def test_stillness_must_last(plan: RacePlan) -> None:
@@ -94,7 +103,7 @@ def test_who_does_not_come_to_rest_does_not_race(
         state = advance(state, tick(0.1 * step, **place), plan)  # type: ignore[arg-type] # a tick's
     assert state.stage is Stage.SETTLE
     state = advance(state, tick(SETTLE_MOST_S + 0.1, velocity=(1.0, 0.0, 0.0)), plan)
-    assert state.stage is Stage.ABORTED
+    assert state.stage is Stage.OVER
     assert "come to rest" in state.why
 
 
@@ -103,7 +112,7 @@ def test_a_start_that_is_not_reached_ends_it(plan: RacePlan) -> None:
     state = advance(state, tick(APPROACH_S, (5.0, 0.0, 2.5)), plan)
     assert state.stage is Stage.APPROACH
     state = advance(state, tick(APPROACH_S + 0.1, (5.0, 0.0, 2.5)), plan)
-    assert state.stage is Stage.ABORTED
+    assert state.stage is Stage.OVER
     assert "did not reach the start" in state.why
 
 
@@ -123,7 +132,7 @@ def test_whatever_breaks_the_link_ends_every_stage(
     plan: RacePlan, stage: Stage, changes: dict[str, object], says: str
 ) -> None:
     state = advance(replace(racing(), stage=stage), tick(100.1, **changes), plan)  # type: ignore[arg-type] # a tick's
-    assert state.stage is Stage.ABORTED
+    assert state.stage is Stage.OVER
     assert says in state.why
 
 
@@ -136,17 +145,31 @@ def test_whatever_breaks_the_link_ends_every_stage(
         ({"hit": "pole 1"}, "it met pole 1"),
     ],
 )
-def test_what_ends_a_race(plan: RacePlan, changes: dict[str, object], says: str) -> None:
+def test_what_ends_a_race_while_the_vehicle_can_be_steered_is_braked(
+    plan: RacePlan, changes: dict[str, object], says: str
+) -> None:
     state = advance(racing(), tick(101.0, **changes), plan)  # type: ignore[arg-type] # a tick's
-    assert state.stage is Stage.ABORTED
+    assert state.stage is Stage.BRAKE
+    assert not state.finished
     assert says in state.why
+    fast = {"velocity": (0.0, 5.0, 0.0)}
+    assert advance(state, tick(101.0 + BRAKE_S, **fast), plan) == state  # type: ignore[arg-type] # a tick's
+    for end in (
+        tick(101.1),
+        tick(101.1 + BRAKE_S, velocity=(0.0, 5.0, 0.0)),
+        tick(101.1, velocity=(0.0, 5.0, 0.0), mode="POSCTL"),
+        tick(101.1, velocity=(0.0, 5.0, 0.0), age_s=0.4),
+    ):
+        over = advance(state, end, plan)
+        assert over.stage is Stage.OVER
+        assert over.why == state.why
 
 
 def test_a_race_has_the_trainings_time(plan: RacePlan) -> None:
     last = 100.0 + plan.time_limit_s
     assert advance(racing(), tick(last - 0.1), plan).stage is Stage.RACE
     late = advance(racing(), tick(last + 0.1), plan)
-    assert late.stage is Stage.ABORTED
+    assert late.stage is Stage.BRAKE
     assert "not finished within" in late.why
 
 
