@@ -59,6 +59,7 @@ class TrainingConfig:
     action_space: ActionSpace = "velocity"  # "velocity" or "ctbr"
     control_hz: float = 25.0  # actions per second
     substeps: int = 8  # of flight controller and physics per action
+    whole_legs: bool = False  # the built-in reward's metres do not depend on the line through gates
     calm: float = 1.0  # scales what body rates cost in the built-in reward
     first_opening: float = 1.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times from half of the training on
@@ -79,8 +80,9 @@ class TrainingConfig:
         for key in ("compile_cache", "reward"):
             if not isinstance(getattr(self, key), str | None):
                 raise InvalidInputError(f"'{key}' must be a text or null.")
-        if not isinstance(self.randomise, bool):
-            raise InvalidInputError("'randomise' must be true or false.")
+        for key in ("randomise", "whole_legs"):
+            if not isinstance(getattr(self, key), bool):
+                raise InvalidInputError(f"'{key}' must be true or false.")
         if self.action_space not in (spaces := get_args(ActionSpace)):
             raise InvalidInputError(f"'action_space' must be one of {', '.join(spaces)}.")
         if not isinstance(self.settings, settings_class(self.algorithm)):

@@ -49,7 +49,7 @@ from racer.learning.networks import Normaliser, Parameters
 from racer.learning.programs import Program, prepare, use_cores
 from racer.learning.report import summarise
 from racer.sim.airframe import Airframe, load_airframe
-from racer.sim.reward import Reward
+from racer.sim.reward import WHOLE_LEGS, Reward
 from racer.sim.task import Settings, Task, default_rewards, make_task
 from racer.sim.track import Track, load_track
 
@@ -143,7 +143,7 @@ class Training:
         train = jax.jit(algorithm.epoch, donate_argnums=0)
         constants = (
             *(config.algorithm, algorithm.compiled_in or config.settings, algorithm.output),
-            *(self.world.airframe, self.world.simulation, config.reward),
+            *(self.world.airframe, self.world.simulation, config.reward, config.whole_legs),
             config.evaluation_starts,
             jax.tree.map(np.shape, (task, parameters, schedule)),
         )
@@ -204,7 +204,7 @@ class Training:
 
 def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Settings) -> Reward | None:
     if config.reward is None:
-        return None
+        return WHOLE_LEGS if config.whole_legs else None
     from racer.rewards.compile import compile_reward  # noqa: PLC0415 - most trainings need none
 
     return compile_reward(config.reward, airframe=airframe, settings=simulation)
