@@ -64,7 +64,7 @@ def fly_ours(*, substeps: int, drones_per_core: int = 2048, steps: int = 64) -> 
         spare, calm = start(keys[:, 1]), jnp.zeros((drones_per_core, 3))
 
         def once(state: Any, _: None) -> Any:
-            seen = observe(task, state, "ctbr")
+            seen = observe(task, state, settings)
             state, outcome = step(task, state, action, calm, spare)
             return state, (seen, outcome.reward, outcome.done)
 

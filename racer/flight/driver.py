@@ -42,8 +42,10 @@ class Driver:
             after=plan.course.gate(passed + 1),
             action=self._before(now_s),
             ground=plan.ground_m,
+            obstacles=plan.course.poles,  # where the course says: nothing on board sees them
         )
-        seen = np.array(observation(sight, plan.space, np), np.float32)
+        numbers = observation(sight, plan.space, np, seen_obstacles=plan.seen_obstacles)
+        seen = np.array(numbers, np.float32)
         forward, left, up, turn = (float(part) for part in plan.act(seen))
         action = (forward, left, up, turn)
         self._past.append((now_s, action))

@@ -49,6 +49,7 @@ class RacePlan:
     name: str
     act: Act  # (O,) raw observation to (4,) action
     space: ActionSpace
+    seen_obstacles: int  # nearest poles that an observation tells of
     period_s: float  # between actions in training: what "the action before" means
     course: Course
     start: Vector  # m ENU, where the race begins, hovering
@@ -94,7 +95,12 @@ def make_plan(policy: Policy) -> RacePlan:
     limits = manifest.limits
     task = make_task(
         track,
-        Settings(manifest.action_space, manifest.control_hz, manifest.substeps),
+        Settings(
+            manifest.action_space,
+            manifest.control_hz,
+            manifest.substeps,
+            seen_obstacles=manifest.seen_obstacles,
+        ),
         velocity_limit_m_s=limits.velocity_m_s,
         yaw_limit_deg_s=float(np.degrees(limits.yaw_rate_rad_s)),
     )
@@ -112,6 +118,7 @@ def make_plan(policy: Policy) -> RacePlan:
         name=track.name,
         act=policy.act,
         space=manifest.action_space,
+        seen_obstacles=manifest.seen_obstacles,
         period_s=manifest.dt,
         course=make_course(task, track, radius_m=radius),
         start=(x, y, max(z, ground + radius + _START_CLEARANCE_M)),

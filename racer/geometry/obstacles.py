@@ -7,14 +7,18 @@ axis, with the grown radius: exact for the segment. Only around the rims at top 
 the sphere's own roundness would let it a little nearer, a touch counts up to 0.41 radii early:
 the exact shape is a torus there and would need the roots of a quartic.
 
-Operators only, so NumPy and JAX arrays of any shape are judged alike.
+Operators only (and the functions of the array module where one is asked for), so NumPy and JAX
+arrays of any shape are judged alike.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 from racer.geometry.rotation import Real, Vector
+
+_SMALL = 1e-6  # m², so that a distance of zero has a derivative
 
 
 class Cylinder(NamedTuple):
@@ -42,6 +46,34 @@ def touches(pole: Cylinder, before: Vector, after: Vector, *, radius: float = 0.
     aside_x, aside_y = x + share * dx, y + share * dy
     reach = pole.radius + radius
     return at_height & (aside_x * aside_x + aside_y * aside_y < reach * reach)
+
+
+def nearest(
+    poles: Cylinder, position: Vector, count: int, xp: Any
+) -> tuple[tuple[Real, Cylinder], ...]:
+    """The `count` poles whose axes are nearest on the map, or all if they are fewer.
+
+    Nearest first, equally near ones in the order of the table: (m to the axis, pole (...)) each.
+    `poles`: components (P, ...) or what broadcasts to it, P > 0; `position` (...), m ENU; `xp`:
+    numpy or jax.numpy.
+    """
+    x, y = poles.base[0] - position[0], poles.base[1] - position[1]
+    left = xp.sqrt(xp.maximum(x * x + y * y, _SMALL))
+    total = left.shape[0]
+    number = xp.reshape(xp.arange(total), (-1, *(1,) * (left.ndim - 1)))
+    found = []
+    for _ in range(min(count, total)):
+        # two minima and a sum over the poles: far cheaper in XLA than argmin and a gather
+        distance = xp.min(left, axis=0)
+        first = xp.min(xp.where(left == distance, number, total), axis=0)
+        chosen = number == first
+        east, north, foot, radius, height = (
+            xp.sum(xp.where(chosen, part, 0.0), axis=0)
+            for part in (*poles.base, poles.radius, poles.height)
+        )
+        found.append((distance, Cylinder((east, north, foot), radius, height)))
+        left = xp.where(chosen, math.inf, left)
+    return tuple(found)
 
 
 def _less(a: Real, b: Real) -> Real:

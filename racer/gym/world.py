@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from racer.errors import InvalidInputError
 from racer.sim.airframe import Airframe, load_airframe
 from racer.sim.environment import make_step, observe, reset
-from racer.sim.interface import ACTION_SIZE, OBSERVATION_SIZES, ActionSpace
+from racer.sim.interface import ACTION_SIZE, ActionSpace
 from racer.sim.reward import Reward
 from racer.sim.state import EnvironmentState
-from racer.sim.task import Settings, Task, make_task
+from racer.sim.task import Settings, Task, make_task, seen_obstacles
 from racer.sim.track import MAX_LAPS, Track, load_track
 
 OBSERVATION_BOUND = 100.0  # observations are of the order of one; beyond this they are clipped
@@ -95,12 +95,18 @@ def make_world(
     if action_space not in _RATES:
         raise InvalidInputError(f"action_space must be one of {', '.join(_RATES)}.")
     hz, steps = _RATES[action_space]
-    settings = Settings(action_space, control_hz or hz, substeps or steps, randomise=randomise)
+    course = track if isinstance(track, Track) else load_track(track)
+    settings = Settings(
+        action_space,
+        control_hz or hz,
+        substeps or steps,
+        randomise=randomise,
+        seen_obstacles=seen_obstacles(course),
+    )
     if not (1.0 <= settings.control_hz <= 1000.0 and 1 <= settings.substeps <= 100):
         raise InvalidInputError("control_hz must be from 1 to 1000 and substeps from 1 to 100.")
     if not (velocity_limit_m_s > 0.0 and yaw_limit_deg_s > 0.0 and wind_speed_m_s >= 0.0):
         raise InvalidInputError("Limits must be above 0 and the wind 0 or more.")
-    course = track if isinstance(track, Track) else load_track(track)
     if laps is not None:
         if not 1 <= laps <= MAX_LAPS:
             raise InvalidInputError(f"laps must be from 1 to {MAX_LAPS}.")
@@ -119,7 +125,7 @@ def make_world(
         settings=settings,
         begin=begin,
         go=go,
-        observation_space=_box(np.full(OBSERVATION_SIZES[action_space], OBSERVATION_BOUND)),
+        observation_space=_box(np.full(settings.observation_size, OBSERVATION_BOUND)),
         action_space=_action_space(task, action_space),
     )
 
@@ -160,10 +166,9 @@ def _widen(flags: jax.Array, like: jax.Array) -> jax.Array:
 def _compile(airframe: Airframe, settings: Settings, reward: Any) -> tuple[Begin, Go]:
     """One pair of programs per airframe, settings and reward; the task is data."""
     step = make_step(airframe, settings, reward)
-    space = settings.action_space
 
     def see(task: Task, drones: EnvironmentState) -> jax.Array:
-        return jnp.clip(observe(task, drones, space), -OBSERVATION_BOUND, OBSERVATION_BOUND)
+        return jnp.clip(observe(task, drones, settings), -OBSERVATION_BOUND, OBSERVATION_BOUND)
 
     def start(task: Task, key: jax.Array, share: Numbers, count: int) -> EnvironmentState:
         return reset(task, key, (count,), airframe=airframe, along_course=share, reward=reward)

@@ -92,7 +92,7 @@ def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: 
         def advance(loop: _Loop) -> _Loop:
             gusts = jax.random.normal(jax.random.fold_in(gust_key, loop.step), (starts, 3))
             now = loop.environments
-            action = act(weights, observe(task, now, simulation.action_space))
+            action = act(weights, observe(task, now, simulation))
             environments, outcome = step(task, now, action, gusts, now)
             result = _note(loop, outcome, dt=simulation.dt)
             return _Loop(loop.step + 1, environments, loop.running & ~outcome.done, result)

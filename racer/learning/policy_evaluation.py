@@ -108,6 +108,7 @@ def _settings(policy: Policy, variation: Variation) -> Settings:
         control_hz=manifest.control_hz,
         substeps=manifest.substeps,
         randomise=variation != "none",
+        seen_obstacles=manifest.seen_obstacles,
     )
 
 

@@ -211,13 +211,10 @@ class _Learner:
         """Fly a rollout and learn from it."""
         key, own = jax.random.split(state.key)
         keys = jax.random.split(jax.random.fold_in(own, jax.lax.axis_index(_DRONES)), 3)
-        parameters, normaliser, space = (
-            state.parameters,
-            state.normaliser,
-            self._world.simulation.action_space,
-        )
+        parameters, normaliser = state.parameters, state.normaliser
+        simulation = self._world.simulation
         spare, start, first = self._begin(state, task, keys[0])
-        seen = observe(task, spare, space)
+        seen = observe(task, spare, simulation)
         normaliser = jax.tree.map(
             lambda a, b: jnp.where(first, a, b), _learn(normaliser, seen), normaliser
         )
@@ -227,7 +224,7 @@ class _Learner:
             parameters,
             normaliser,
             steps._replace(reward=scale * steps.reward),
-            observe(task, environments, space),
+            observe(task, environments, simulation),
             discount=schedule.discount,
             gae_lambda=schedule.gae_lambda,
             finish_value=schedule.finish_value,

@@ -63,7 +63,6 @@ def make_rollout(world: World, *, length: int) -> Rollout:
     It takes the policy, the drones, their spares, the task and a key.
     """
     step = make_step(world.airframe, world.simulation, world.reward)
-    space = world.simulation.action_space
 
     def rollout(
         policy: Policy,
@@ -82,7 +81,7 @@ def make_rollout(world: World, *, length: int) -> Rollout:
             environments: EnvironmentState, noise: Array
         ) -> tuple[EnvironmentState, Steps]:
             action_noise, gust_noise = noise[:, :ACTION_SIZE], noise[:, ACTION_SIZE:]
-            observation = observe(task, environments, space)
+            observation = observe(task, environments, world.simulation)
             action = policy_mean(parameters, normalise(normaliser, observation))
             action += std * action_noise
             environments, outcome = step(task, environments, action, gust_noise, spare)

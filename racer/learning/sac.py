@@ -189,7 +189,7 @@ def _initialise(
     return TrainState(
         learner=initial_learner(parameters, settings),
         normaliser=learn_normaliser(
-            initial_normaliser(size), observe(task, environments, simulation.action_space)
+            initial_normaliser(size), observe(task, environments, simulation)
         ),
         environments=environments,
         buffer=initial_buffer(settings.buffer_steps, drones, size),
@@ -265,7 +265,7 @@ def _make_rollout(
         def control_step(
             environments: EnvironmentState, random: tuple[Array, Array]
         ) -> tuple[EnvironmentState, Steps]:
-            observation = observe(task, environments, simulation.action_space)
+            observation = observe(task, environments, simulation)
             seen = normalise(state.normaliser, observation)
             mean, log_std = action_distribution(state.learner.parameters, seen)
             action, _ = squash(mean, log_std, random[0])

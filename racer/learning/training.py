@@ -50,7 +50,7 @@ from racer.learning.programs import Program, prepare, use_cores
 from racer.learning.report import summarise
 from racer.sim.airframe import Airframe, load_airframe
 from racer.sim.reward import WHOLE_LEGS, Reward
-from racer.sim.task import Settings, Task, default_rewards, make_task
+from racer.sim.task import Settings, Task, default_rewards, make_task, seen_obstacles
 from racer.sim.track import Track, load_track
 
 __all__ = ["Training", "TrainingConfig"]
@@ -68,16 +68,17 @@ class Training:
         """Raises RacerError when the configuration means nothing that can be trained."""
         self._config, self._output = config, output
         use_cores()
+        self._track = _load_track(config)
         simulation = Settings(
             action_space=config.action_space,
             control_hz=float(config.control_hz),
             substeps=config.substeps,
             randomise=config.randomise,
+            seen_obstacles=seen_obstacles(self._track),
         )
         airframe = load_airframe(config.airframe)
         self.world = World(airframe, simulation, _user_reward(config, airframe, simulation))
         self._algorithm = build(config.algorithm, self.world, config.settings)
-        self._track = _load_track(config)
         self.task = make_task(
             self._track,
             simulation,

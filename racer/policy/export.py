@@ -46,7 +46,7 @@ from racer.policy.revision import git_revision
 from racer.policy.tables import airframe_table, track_table
 from racer.sim.airframe import Airframe, load_airframe
 from racer.sim.interface import ActionSpace
-from racer.sim.task import Settings, Task, make_task
+from racer.sim.task import Settings, Task, make_task, seen_obstacles
 from racer.sim.track import Track, load_track
 
 FloatArray: TypeAlias = NDArray[np.float32]
@@ -176,7 +176,8 @@ def make_manifest(
         action_space=space,
         control_hz=simulation.control_hz,
         substeps=simulation.substeps,
-        observation=observation_layout(space),
+        seen_obstacles=simulation.seen_obstacles,
+        observation=observation_layout(space, simulation.seen_obstacles),
         action=action_layout(space, limits.scales(space)),
         normalisation=Normalisation(
             mean=network.mean.tolist(),
@@ -255,6 +256,7 @@ def origin_of(config: Mapping[str, Any]) -> Origin:
         control_hz=float(config["control_hz"]),
         substeps=config["substeps"],
         randomise=config.get("randomise", False),
+        seen_obstacles=seen_obstacles(track),
     )
     task = make_task(
         track,

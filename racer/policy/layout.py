@@ -27,8 +27,13 @@ class Element(BaseModel):
     high: float | None = None
 
 
-def observation_layout(space: ActionSpace) -> tuple[Element, ...]:
-    """The elements of an observation, in order."""
+def observation_layout(space: ActionSpace, seen_obstacles: int = 0) -> tuple[Element, ...]:
+    """The elements of an observation, in order; `seen_obstacles`: poles that it tells of."""
+    poles = (part for number in range(1, seen_obstacles + 1) for part in _pole(space, number))
+    return (*_course_and_vehicle(space), *poles)
+
+
+def _course_and_vehicle(space: ActionSpace) -> tuple[Element, ...]:
     frame = "level" if space == "velocity" else "body"
     common = (
         *_vector("target", "m", frame, 0.1),
@@ -85,6 +90,14 @@ def action_layout(space: ActionSpace, scales: Sequence[float]) -> tuple[Element,
         Element(name=name, unit=unit, frame="body", scale=scale, low=-1.0, high=1.0)
         for (name, unit), scale in zip(rates, scales, strict=True)
     )
+
+
+def _pole(space: ActionSpace, number: int) -> tuple[Element, ...]:
+    """The nearest pole (number 1) or a farther one."""
+    name, level = f"pole_{number}", space == "velocity"
+    offset = _vector(name, "m", "level" if level else "body", 0.5, low=-2.0, high=2.0)
+    clearance = Element(name=f"{name}_clearance", unit="m", frame="world", scale=1.0, high=2.0)
+    return (*(offset[:2] if level else offset), clearance)
 
 
 def _vector(

@@ -126,6 +126,7 @@ class Manifest(_Table):
     action_space: ActionSpace
     control_hz: Annotated[float, Field(ge=1.0, le=1000.0)]
     substeps: int = Field(ge=1, le=1000)  # of the simulation, per action
+    seen_obstacles: int = Field(default=0, ge=0, le=8)  # nearest poles that an observation tells of
     observation: tuple[Element, ...] = Field(max_length=256, strict=False)
     action: tuple[Element, ...] = Field(max_length=16, strict=False)
     normalisation: Normalisation
@@ -140,7 +141,10 @@ class Manifest(_Table):
     def _layouts_are_ours(self) -> Manifest:
         """Whoever flies it computes observations with this installation's interface."""
         space = self.action_space
-        expected = (observation_layout(space), action_layout(space, self.limits.scales(space)))
+        expected = (
+            observation_layout(space, self.seen_obstacles),
+            action_layout(space, self.limits.scales(space)),
+        )
         for name, given, ours in zip(
             ("observation", "action"), (self.observation, self.action), expected, strict=True
         ):

@@ -27,17 +27,18 @@ import jax
 import jax.numpy as jnp
 
 from racer.geometry.gates import GateFrame
+from racer.geometry.obstacles import Cylinder
 from racer.geometry.rotation import Vector
 from racer.sim.airframe import Airframe
 from racer.sim.cascade import ControlState, initial_control
 from racer.sim.control_loop import Action, Flight, make_flight
 from racer.sim.dynamics import State, rest_state
-from racer.sim.interface import ActionSpace, Sight, observation
-from racer.sim.judging import gate_index, judge, nominal_gate
+from racer.sim.interface import Sight, observation
+from racer.sim.judging import against, gate_index, judge, nominal_gate
 from racer.sim.reward import BUILT_IN, Reward
 from racer.sim.state import Array, EnvironmentState, Outcome, Variation
 from racer.sim.task import Settings, Task
-from racer.sim.variation import draw, moved_gate, seen_gate
+from racer.sim.variation import draw, moved_gate, seen_gate, seen_obstacles
 
 __all__ = [
     "ControlLoop",
@@ -136,8 +137,12 @@ def _drawn_course(
     return (x, y, z), draw(task, task.ranges, keys[1], shape, airframe=airframe)
 
 
-def observe(task: Task, state: EnvironmentState, space: ActionSpace) -> Array:
-    """Observations, (..., O) float32; racer.sim.interface says what each number is."""
+def observe(task: Task, state: EnvironmentState, settings: Settings) -> Array:
+    """Observations, (..., O) float32; racer.sim.interface says what each number is.
+
+    Of `settings` only the action space and the number of poles that are seen matter.
+    """
+    space, poles = settings.action_space, settings.seen_obstacles
     vehicle = state.vehicle
     sight = Sight(
         position=vehicle.position,
@@ -148,9 +153,11 @@ def observe(task: Task, state: EnvironmentState, space: ActionSpace) -> Array:
         after=_seen(task, state, jnp.minimum(state.passed + 1, task.passages - 1)),
         action=state.action,
         ground=task.bounds_min[2],
+        obstacles=_seen_obstacles(task, state) if poles else None,
     )
+    numbers = observation(sight, space, jnp, seen_obstacles=poles)
     # Stacked in front and transposed: writing every number N apart costs 8 % of the whole step.
-    return jnp.moveaxis(jnp.stack(observation(sight, space, jnp)), 0, -1)
+    return jnp.moveaxis(jnp.stack(numbers), 0, -1)
 
 
 def _seen(task: Task, state: EnvironmentState, passed: Array) -> GateFrame:
@@ -160,6 +167,17 @@ def _seen(task: Task, state: EnvironmentState, passed: Array) -> GateFrame:
         return nominal
     real = moved_gate(nominal, state.variation, gate_index(task, passed))
     return seen_gate(nominal, real, state.vehicle.position, task.sight_range)
+
+
+def _seen_obstacles(task: Task, state: EnvironmentState) -> Cylinder | None:
+    """All obstacles as the vehicle knows them, components (P, ...) or (P, 1, ...)."""
+    if task.obstacles.radius.shape[0] == 0:
+        return None
+    position = state.vehicle.position
+    nominal = against(task.obstacles, position[0].ndim)
+    if state.variation is None:
+        return nominal
+    return seen_obstacles(nominal, state.variation, position, task.sight_range)
 
 
 def target_gate(task: Task, passed: Array) -> GateFrame:

@@ -33,6 +33,26 @@ which stay defined when the vehicle flies on its back:
 | 21-23 | body rates | 10 rad/s |
 | 24-27 | the action before this one, clipped to ±1 | 1 |
 | 28 | height above the ground | 5 m, clipped to 1 |
+
+With `Settings.seen_obstacles` = K > 0 (racer.sim.task.seen_obstacles: up to two on a course with
+poles) the K poles nearest to the vehicle on the map follow, nearest first, where the vehicle knows
+them to stand. Of each, `velocity` sees three numbers:
+
+| index | what | unit |
+|---|---|---|
+| 23-24 | the pole's axis, relative to the vehicle on the map: forward, left | 2 m, clipped to ±2 |
+| 25 | from the vehicle's centre to the pole's surface, 0 inside | 1 m, clipped to 2 |
+| 26-28 | the second nearest likewise | |
+
+and `ctbr` four, in body axes:
+
+| index | what | unit |
+|---|---|---|
+| 29-31 | the nearest point of the pole's axis, relative to the vehicle | 2 m, clipped to ±2 |
+| 32 | from the vehicle's centre to the pole's surface, 0 inside | 1 m, clipped to 2 |
+| 33-36 | the second nearest likewise | |
+
+Where a course has fewer poles than K, the missing ones are 0, …, 0 and a clearance of 2.
 """
 
 from __future__ import annotations
@@ -40,6 +60,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from racer.geometry.gates import GateFrame, in_gate_axes
+from racer.geometry.obstacles import Cylinder, nearest
 from racer.geometry.rotation import (
     Quaternion,
     Real,
@@ -52,8 +73,10 @@ from racer.geometry.rotation import (
 
 ActionSpace: TypeAlias = Literal["velocity", "ctbr"]
 ACTION_SIZE = 4
-OBSERVATION_SIZES: dict[ActionSpace, int] = {"velocity": 23, "ctbr": 29}
+OBSERVATION_SIZES: dict[ActionSpace, int] = {"velocity": 23, "ctbr": 29}  # without poles
+POLE_SIZES: dict[ActionSpace, int] = {"velocity": 3, "ctbr": 4}  # of each pole that is seen
 _SMALL = 1e-6
+_CLEAR = 2.0  # where clearances are cut
 
 
 class Sight(NamedTuple):
@@ -67,6 +90,7 @@ class Sight(NamedTuple):
     after: GateFrame  # the one after it; the target itself when that is the last
     action: tuple[Real, Real, Real, Real]  # the policy's action before this one
     ground: Real  # m, height of the floor
+    obstacles: Cylinder | None = None  # P poles, components (P, ...); None when there are none
 
 
 class Limits(NamedTuple):
@@ -87,12 +111,21 @@ class RateLimits(NamedTuple):
     yaw_rate: float  # rad/s likewise
 
 
-def observation(sight: Sight, space: ActionSpace, xp: Any) -> tuple[Real, ...]:
-    """The numbers of the module docstring's table, components (...) each.
+def observation_size(space: ActionSpace, seen_obstacles: int = 0) -> int:
+    """Numbers in one observation."""
+    return OBSERVATION_SIZES[space] + seen_obstacles * POLE_SIZES[space]
 
-    `xp`: numpy or jax.numpy, whichever the components belong to.
+
+def observation(
+    sight: Sight, space: ActionSpace, xp: Any, *, seen_obstacles: int = 0
+) -> tuple[Real, ...]:
+    """The numbers of the module docstring's tables, components (...) each.
+
+    `xp`: numpy or jax.numpy, whichever the components belong to; `seen_obstacles`: K.
     """
-    return _level_observation(sight, xp) if space == "velocity" else _body_observation(sight, xp)
+    level = space == "velocity"
+    numbers = _level_observation(sight, xp) if level else _body_observation(sight, xp)
+    return (*numbers, *_poles(sight, space, seen_obstacles, xp))
 
 
 def heading(attitude: Quaternion, xp: Any) -> tuple[Real, Real]:
@@ -168,6 +201,30 @@ def _body_observation(sight: Sight, xp: Any) -> tuple[Real, ...]:
         *(xp.clip(part, -1.0, 1.0) for part in sight.action),
         xp.minimum(0.2 * (sight.position[2] - sight.ground), 1.0),
     )
+
+
+def _poles(sight: Sight, space: ActionSpace, count: int, xp: Any) -> tuple[Real, ...]:
+    """The nearest poles; what a course lacks is far away on no side."""
+    place, poles = sight.position, sight.obstacles
+    numbers: list[Real] = []
+    if count and poles is not None:
+        for distance, pole in nearest(poles, place, count, xp):
+            east, north = pole.base[0] - place[0], pole.base[1] - place[1]
+            foot, top = pole.base[2] - place[2], pole.base[2] + pole.height - place[2]
+            rise = xp.maximum(foot, 0.0) + xp.minimum(top, 0.0)
+            aside = xp.maximum(distance - pole.radius, 0.0)
+            clearance = xp.sqrt(xp.maximum(aside * aside + rise * rise, _SMALL))
+            if space == "velocity":
+                to_axis = _level(heading(sight.attitude, xp), (east, north, rise))
+            else:
+                to_axis = rotate_inverse(sight.attitude, (east, north, rise))
+            told = to_axis[: POLE_SIZES[space] - 1]
+            numbers += (xp.clip(0.5 * part, -2.0, 2.0) for part in told)
+            numbers.append(xp.minimum(clearance, _CLEAR))
+    nothing = 0.0 * place[0]
+    while len(numbers) < count * POLE_SIZES[space]:
+        numbers += [nothing] * (POLE_SIZES[space] - 1) + [nothing + _CLEAR]
+    return tuple(numbers)
 
 
 def _course(sight: Sight, xp: Any) -> tuple[Vector, Vector, tuple[Real, ...]]:

@@ -80,7 +80,7 @@ def _collisions(
 ) -> tuple[Array, Array]:
     """(any gate's frame hit, any obstacle touched): everything against the whole batch."""
     start, end = before.vehicle.position, after.vehicle.position
-    gates, poles = _against(task.gates, start[0].ndim), _against(task.obstacles, start[0].ndim)
+    gates, poles = against(task.gates, start[0].ndim), against(task.obstacles, start[0].ndim)
     if before.variation is not None:
         gates = every_moved_gate(gates, before.variation)
         poles = every_moved_obstacle(poles, before.variation)
@@ -90,7 +90,7 @@ def _collisions(
     return hit, jnp.any(touches(poles, start, end, radius=radius), axis=0)
 
 
-def _against(table: _Table, dimensions: int) -> _Table:
+def against(table: _Table, dimensions: int) -> _Table:
     """(G,) columns as (G, 1, ...), to meet a batch of that many dimensions."""
     shaped: _Table = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *(1,) * dimensions)), table)
     return shaped

@@ -17,13 +17,14 @@ from racer.errors import InvalidInputError
 from racer.geometry.gates import GateFrame
 from racer.geometry.obstacles import Cylinder
 from racer.geometry.rotation import Real
-from racer.sim.interface import OBSERVATION_SIZES, ActionSpace
+from racer.sim.interface import ActionSpace, observation_size
 from racer.sim.track import Track
 from racer.sim.wind import GustModel, dryden
 
 REFERENCE_VELOCITY_M_S = 8.0  # where limits stop to scale actions and rewards
 REFERENCE_YAW_DEG_S = 90.0
 MAX_FLIGHT_STEPS = 8192  # of one flight: bounds the memory of a recorded one
+MAX_SEEN_OBSTACLES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Settings:
     substeps: int = 8  # of flight controller and physics per action
     integrator: Literal["midpoint", "rk4"] = "midpoint"  # racer.sim.dynamics
     randomise: bool = False  # every flight has a vehicle, wind and gate poses of its own
+    seen_obstacles: int = 0  # nearest poles in an observation; see the function of this name
 
     @property
     def dt(self) -> float:
@@ -44,7 +46,12 @@ class Settings:
     @property
     def observation_size(self) -> int:
         """Numbers in one observation."""
-        return OBSERVATION_SIZES[self.action_space]
+        return observation_size(self.action_space, self.seen_obstacles)
+
+
+def seen_obstacles(track: Track) -> int:
+    """How many poles a policy for this course sees: the two that it may fly between, if any."""
+    return min(MAX_SEEN_OBSTACLES, len(track.obstacles))
 
 
 class CrashCause(enum.IntEnum):

@@ -3,6 +3,7 @@
 Drawn at each reset from `Task.ranges`, carried in `EnvironmentState.variation`. Displaced gates are
 judged and rewarded where they stand; they are seen there only within `Task.sight_range` (on the
 map, from where the course says, as in the LSY protocol), and where the course says beyond it.
+Poles likewise.
 """
 
 from __future__ import annotations
@@ -85,6 +86,17 @@ def seen_gate(
     dx, dy = nominal.centre[0] - position[0], nominal.centre[1] - position[1]
     near = dx * dx + dy * dy < sight_range * sight_range
     seen: GateFrame = jax.tree.map(lambda a, b: jnp.where(near, a, b), real, nominal)
+    return seen
+
+
+def seen_obstacles(
+    nominal: Cylinder, variation: Variation, position: Vector, sight_range: Array
+) -> Cylinder:
+    """All obstacles as they are seen from `position` (...): (P, ...) or (P, 1, ...) each."""
+    real = every_moved_obstacle(nominal, variation)
+    dx, dy = nominal.base[0] - position[0], nominal.base[1] - position[1]
+    near = dx * dx + dy * dy < sight_range * sight_range
+    seen: Cylinder = jax.tree.map(lambda a, b: jnp.where(near, a, b), real, nominal)
     return seen
 
 

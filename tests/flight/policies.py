@@ -12,7 +12,7 @@ from racer.flight.estimate import Motion
 from racer.flight.plan import RacePlan, load_plan
 from racer.flight.px4 import OdometrySample, Quaternion, Vector
 from racer.policy.export import Network, write_policy
-from racer.sim.interface import ACTION_SIZE, OBSERVATION_SIZES, ActionSpace
+from racer.sim.interface import ACTION_SIZE, ActionSpace, observation_size
 from tests.policy.rig import CONFIG, origin
 
 NORTH: Quaternion = (np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5))
@@ -37,7 +37,7 @@ def steering_network(
 ) -> Network:
     """One linear layer: towards the target gate and on through it, no turning. `ctbr` has no such
     law: it answers with its bias alone."""
-    size = OBSERVATION_SIZES[space]
+    size = observation_size(space, 1)  # the course has one pole
     weight = np.zeros((size, ACTION_SIZE), np.float32)
     if space == "velocity":
         for axis in range(3):  # the interface tells the way in 10 m; an action of one is the limit

@@ -206,7 +206,7 @@ def test_a_higher_limit_does_not_make_the_same_action_wilder() -> None:
 def test_observations_say_what_their_table_says() -> None:
     course = task()
     state = placed(states(course), (2.0, 5.0, 2.0), (1.0, 2.0, -0.5))
-    seen = np.asarray(observe(course, state, "velocity")[0])
+    seen = np.asarray(observe(course, state, SETTINGS)[0])
     assert seen.shape == (SETTINGS.observation_size,)
     assert seen[0:3] == pytest.approx((-0.2, 0.2, 0.05), abs=1e-5)  # gate 1 at (0, 7, 2.5)
     assert seen[3:6] == pytest.approx((0.0, 1.0, 0.0), abs=1e-5)
@@ -238,7 +238,7 @@ def test_observations_turn_with_the_drone_and_the_course() -> None:
                 qw=jnp.full(N, math.cos(half)), qz=jnp.full(N, math.sin(half))
             )
         )
-        views.append(np.asarray(observe(course, state, "velocity")[0]))
+        views.append(np.asarray(observe(course, state, SETTINGS)[0]))
     assert views[0] == pytest.approx(views[1], abs=1e-5)
 
 

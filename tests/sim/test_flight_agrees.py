@@ -53,7 +53,7 @@ def test_observations_and_setpoints_are_the_environments(
         **{name: getattr(vehicle, name) / norm for name in ("qw", "qx", "qy", "qz")}
     )
     states = states._replace(vehicle=vehicle)
-    expected = np.asarray(observe(task, states, space))
+    expected = np.asarray(observe(task, states, settings))
     for drone in range(N):
         seen: list[NDArray[np.float32]] = []
 

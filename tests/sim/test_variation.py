@@ -131,9 +131,9 @@ def test_gates_are_judged_where_they_stand_and_seen_there_from_near_only() -> No
     assert 2 <= int(np.sum(crossed)) < N // 2
     assert np.all(passed[crossed])
     assert not np.any(passed[np.abs(plane - 9.98) > 0.14])
-    near = np.asarray(observe(task, state, "ctbr"))[:, 0]
+    near = np.asarray(observe(task, state, VARIED))[:, 0]
     assert near == pytest.approx(0.1 * (np.asarray(gate.centre[0]) - 9.9), abs=1e-4)
-    far = np.asarray(observe(task, placed(state, 2.0, 0.0, 2.0, 0.0), "ctbr"))[:, 0]
+    far = np.asarray(observe(task, placed(state, 2.0, 0.0, 2.0, 0.0), VARIED))[:, 0]
     assert far == pytest.approx(np.full(N, 0.8), abs=1e-4)
 
 
