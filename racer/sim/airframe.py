@@ -7,7 +7,6 @@ numbers become constants there. No JAX here: the web process reads airframes too
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,22 +16,56 @@ from racer.errors import InvalidInputError, NotFoundError
 
 GRAVITY_M_S2 = 9.80665  # standard gravity, ISO 80000-3
 _FOLDER = Path(__file__).parent / "airframes"
-_POSITIVE = {  # what the physics divides by; a hull of no size is a point
-    "mass_kg",
-    "inertia_x_kg_m2",
-    "inertia_y_kg_m2",
-    "inertia_z_kg_m2",
-    "arm_x_m",
-    "arm_y_m",
-    "max_speed_rad_s",
-    "thrust_coefficient",
-    "torque_per_thrust_m",
-    "time_constant_s",
-    "velocity_p_xy",
-    "velocity_p_z",
-    "capacity_ah",
-    "voltage_full_v",
-    "voltage_empty_v",
+_MAX_TEXT_BYTES = 65_536
+_MAX_THRUST_TO_WEIGHT = 100.0
+_MAX_TURN_RAD_S2 = 2e4  # ten times what the quickest racers do; more would outrun the integrator
+_GAIN, _INTEGRAL = (0.01, 1000.0), (0.0, 1000.0)
+_RATE, _CUTOFF, _DRAG = (1.0, 1e4), (0.01, 1e4), (0.0, 100.0)
+_INERTIA, _ARM, _VOLTAGE = (1e-8, 1000.0), (0.001, 10.0), (0.1, 1000.0)
+_RANGES = {  # of every number in a file, since the file may come from a stranger
+    "mass_kg": (0.001, 1000.0),
+    "inertia_x_kg_m2": _INERTIA,
+    "inertia_y_kg_m2": _INERTIA,
+    "inertia_z_kg_m2": _INERTIA,
+    "collision_radius_m": (0.0, 10.0),  # a hull of no size is a point
+    "arm_x_m": _ARM,
+    "arm_y_m": _ARM,
+    "max_speed_rad_s": (1.0, 1e5),
+    "thrust_coefficient": (1e-12, 1.0),
+    "torque_per_thrust_m": (1e-6, 10.0),
+    "inertia_kg_m2": (0.0, 1.0),
+    "time_constant_s": (1e-4, 10.0),
+    "drag_coefficient": (0.0, 1.0),
+    "linear_x": _DRAG,
+    "linear_y": _DRAG,
+    "linear_z": _DRAG,
+    "quadratic_x": _DRAG,
+    "quadratic_y": _DRAG,
+    "quadratic_z": _DRAG,
+    "velocity_p_xy": _GAIN,
+    "velocity_i_xy": _INTEGRAL,
+    "velocity_p_z": _GAIN,
+    "velocity_i_z": _INTEGRAL,
+    "velocity_max_z_m_s": (0.1, 100.0),
+    "tilt_max_deg": (1.0, 85.0),
+    "thrust_min": (0.0, 1.0),
+    "thrust_max": (0.0, 1.0),
+    "attitude_p_xy": _GAIN,
+    "attitude_p_z": _GAIN,
+    "rate_max_xy_deg_s": _RATE,
+    "rate_max_z_deg_s": _RATE,
+    "rate_p_xy": _GAIN,
+    "rate_i_xy": _INTEGRAL,
+    "rate_d_xy": _INTEGRAL,
+    "rate_p_z": _GAIN,
+    "rate_i_z": _INTEGRAL,
+    "rate_filter_hz": _CUTOFF,
+    "yaw_torque_filter_hz": _CUTOFF,
+    "capacity_ah": (0.001, 1e4),
+    "voltage_full_v": _VOLTAGE,
+    "voltage_empty_v": _VOLTAGE,
+    "resistance_ohm": (0.0, 100.0),
+    "current_full_a": (0.0, 1e4),
 }
 
 
@@ -152,9 +185,11 @@ def load_airframe(name_or_path: str | Path) -> Airframe:
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.toml")))
         raise NotFoundError(f"There is no airframe '{name_or_path}'. Shipped ones: {shipped}.")
-    try:
+    if path.stat().st_size > _MAX_TEXT_BYTES:
+        raise InvalidInputError(f"The airframe file is larger than {_MAX_TEXT_BYTES} bytes.")
+    try:  # a number of thousands of digits is a ValueError, too many brackets a RecursionError
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"The airframe file {path.name} is not TOML: {error}") from error
     return parse_airframe(table)
 
@@ -178,12 +213,37 @@ def parse_airframe(table: Mapping[str, Any]) -> Airframe:
     )
     if airframe.battery is not None:
         _check_battery(airframe.battery)
-    if airframe.hover_thrust >= airframe.control.thrust_max:
+    _check_flies(airframe)
+    return airframe
+
+
+def _check_flies(airframe: Airframe) -> None:
+    """Rotors that carry the vehicle, and neither throw nor spin it out of all proportion."""
+    body, rotors, control = airframe.body, airframe.rotors, airframe.control
+    if control.thrust_min >= control.thrust_max:
+        raise InvalidInputError("Airframe: 'control.thrust_max' must exceed 'control.thrust_min'.")
+    if airframe.hover_thrust >= control.thrust_max:
         raise InvalidInputError(
-            f"Airframe: the rotors cannot carry {airframe.body.mass_kg} kg "
+            f"Airframe: the rotors cannot carry {body.mass_kg} kg "
             f"(hover needs {airframe.hover_thrust:.2f} of full thrust)."
         )
-    return airframe
+    if airframe.hover_thrust * _MAX_THRUST_TO_WEIGHT < 1.0:
+        raise InvalidInputError(
+            f"Airframe: the rotors lift {1.0 / airframe.hover_thrust:.4g} times the weight; "
+            f"{_MAX_THRUST_TO_WEIGHT:g} is the most."
+        )
+    half = 0.5 * airframe.thrust_max_n
+    turns = {
+        "x": rotors.arm_y_m * half / body.inertia_x_kg_m2,
+        "y": rotors.arm_x_m * half / body.inertia_y_kg_m2,
+        "z": rotors.torque_per_thrust_m * half / body.inertia_z_kg_m2,
+    }
+    for axis, turn in turns.items():
+        if turn > _MAX_TURN_RAD_S2:
+            raise InvalidInputError(
+                f"Airframe: 'body.inertia_{axis}_kg_m2' is too small for these rotors: they would "
+                f"turn it at {turn:.4g} rad/s², and {_MAX_TURN_RAD_S2:g} is the most."
+            )
 
 
 def _delay(table: Mapping[str, Any]) -> float:
@@ -208,7 +268,7 @@ _Section = TypeVar("_Section", Body, Rotors, Drag, Control, Battery)
 
 
 def _section(table: Mapping[str, Any], name: str, kind: type[_Section]) -> _Section:
-    """One TOML table as a dataclass of finite floats: not negative, or positive (_POSITIVE)."""
+    """One TOML table as a dataclass of floats, each within its range."""
     section = table.get(name)
     if not isinstance(section, Mapping):
         raise InvalidInputError(f"Airframe: the table [{name}] is missing.")
@@ -220,8 +280,8 @@ def _section(table: Mapping[str, Any], name: str, kind: type[_Section]) -> _Sect
         value = section.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InvalidInputError(f"Airframe: '{name}.{key}' must be a number.")
-        if not math.isfinite(value) or value < 0.0 or (key in _POSITIVE and value == 0.0):
-            bound = "above 0" if key in _POSITIVE else "0 or more"
-            raise InvalidInputError(f"Airframe: '{name}.{key}' must be finite and {bound}.")
+        low, high = _RANGES[key]
+        if not low <= value <= high:  # also refuses NaN
+            raise InvalidInputError(f"Airframe: '{name}.{key}' must be from {low:g} to {high:g}.")
         values[key] = float(value)
     return kind(**values)

@@ -154,11 +154,11 @@ def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> 
 
 def parse_track(text: str, *, altitude_m: float | None = None) -> Track:
     """Build a course from TOML text; InvalidInputError names the key that is wrong."""
-    if len(text.encode()) > MAX_TEXT_BYTES:
+    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:  # half a character pair has no code
         raise InvalidInputError(f"Track: the text is longer than {MAX_TEXT_BYTES} bytes.")
-    try:
+    try:  # a number of thousands of digits is a ValueError, too many brackets a RecursionError
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"Track: not valid TOML: {error}") from error
     track = _build(table)
     if altitude_m is not None:

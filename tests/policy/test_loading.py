@@ -71,7 +71,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("track.gates.0.size_m", -1), "gates\\[0\\].size_m"),
         (put("track", {}), "Track"),
         (put("airframe.body.mass_kg", "heavy"), "body.mass_kg"),
-        (put("airframe.rotors.max_speed_rad_s", 1e308), "make no vehicle"),
+        (put("airframe.rotors.max_speed_rad_s", 1e308), "rotors.max_speed_rad_s"),
         (put("training.config", []), "training.config"),
     ],
 )

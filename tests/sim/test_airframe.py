@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import tomllib
@@ -12,7 +13,15 @@ import pytest
 
 import racer.sim.airframe
 from racer.errors import InvalidInputError, NotFoundError
-from racer.sim.airframe import load_airframe, parse_airframe
+from racer.sim.airframe import (
+    Battery,
+    Body,
+    Control,
+    Drag,
+    Rotors,
+    load_airframe,
+    parse_airframe,
+)
 
 
 @pytest.fixture
@@ -70,6 +79,14 @@ def test_arms_are_along_the_axes() -> None:
         ("rotors", "blades", 3, "'rotors.blades'"),
         ("drag", "linear_x", float("nan"), "'drag.linear_x'"),
         ("control", "rate_p_z", -1.0, "'control.rate_p_z'"),
+        ("rotors", "max_speed_rad_s", 1e308, "'rotors.max_speed_rad_s'"),
+        ("body", "mass_kg", 10**400, "'body.mass_kg'"),
+        ("control", "tilt_max_deg", 90.0, "'control.tilt_max_deg'"),  # its tangent
+        ("control", "thrust_max", 9.0, "'control.thrust_max'"),
+        ("control", "thrust_min", 0.96, "'control.thrust_max' must exceed"),
+        ("control", "yaw_torque_filter_hz", 0.0, "'control.yaw_torque_filter_hz'"),
+        ("rotors", "thrust_coefficient", 1e-3, "times the weight"),
+        ("body", "inertia_y_kg_m2", 1e-5, "'body.inertia_y_kg_m2' is too small"),
     ],
 )
 def test_a_wrong_airframe_is_refused_by_name(
@@ -126,3 +143,20 @@ def test_a_missing_table_and_a_missing_file_are_told(table: dict[str, Any]) -> N
         parse_airframe(table)
     with pytest.raises(NotFoundError, match="x500"):
         load_airframe("zeppelin")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[body", f"mass_kg = {'1' * 5000}", f"a = {'[' * 5000}", "#" * 70_000, "name = '\udce4'"],
+    ids=["open table", "5,000 digits", "5,000 brackets", "large", "not UTF-8"],
+)
+def test_a_file_that_is_not_an_airframe_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.toml").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InvalidInputError, match=r"airframe file"):
+        load_airframe(tmp_path / "mine.toml")
+
+
+def test_every_number_has_a_range() -> None:
+    sections = (Body, Rotors, Drag, Control, Battery)
+    keys = {field.name for section in sections for field in dataclasses.fields(section)}
+    assert keys == set(racer.sim.airframe._RANGES)

@@ -189,6 +189,10 @@ def test_a_users_own_course_loads_from_a_file(tmp_path: Path) -> None:
         ("pitch_deg = 10", "roll_deg = 10", "'gates[1].roll_deg'"),
         ("[[gates]]", "[[rings]]", "'rings'"),
         ("[[gates]]", "[[gates", "not valid TOML"),
+        ("size_m = 2", f"size_m = {'2' * 5000}", "not valid TOML"),
+        ("size_m = 2", f"size_m = {'2' * 500}", "'gates[1].size_m'"),
+        ("size_m = 2", f"size_m = {'[' * 5000}", "not valid TOML"),
+        ('name = "mine"', 'name = "\ud800"', "'name'"),  # half a character pair
         ('shape = "round"', 'shape = "star"', "'gates[1].shape'"),
         ('shape = "round"', "shape = [1]", "'gates[1].shape'"),
         ("radius_m = 0.2", "radius_m = 0", "'obstacles[0].radius_m'"),
