@@ -19,9 +19,17 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from racer.sim.track import Track
+from racer.sim.track import Gate, Obstacle, Track
 from racer.vision.pinhole import NEAR_M, Pinhole, Vector
-from racer.vision.shapes import HAZE, Colour, draw_gate, draw_quadrotor, draw_shadow, mix
+from racer.vision.shapes import (
+    HAZE,
+    Colour,
+    draw_gate,
+    draw_obstacle,
+    draw_quadrotor,
+    draw_shadow,
+    mix,
+)
 
 _OVERSAMPLING = 2
 _BEHIND_M, _ABOVE_M = 3.1, 1.15
@@ -63,12 +71,14 @@ def render_chase(
     _draw_grid(draw, camera)
     draw_shadow(draw, camera, where, attitude)
     highlighted = _gate_ahead(track, where, camera.yaw) if next_gate is None else next_gate
-    for index in _far_to_near(camera, track, where):
-        if index is None:
+    next_one = track.gates[highlighted % len(track.gates)]
+    for thing in _far_to_near(camera, track, where):
+        if thing is None:
             draw_quadrotor(draw, camera, where, attitude)
+        elif isinstance(thing, Obstacle):
+            draw_obstacle(draw, camera, thing)
         else:
-            is_next = index == highlighted % len(track.gates)
-            draw_gate(draw, camera, track.gates[index], is_next=is_next)
+            draw_gate(draw, camera, thing, is_next=thing is next_one)
     picture = canvas.reduce(_OVERSAMPLING)
     _draw_captions(picture, caption, where[2], speed_m_s)
     stream = BytesIO()
@@ -162,12 +172,17 @@ def _gate_ahead(track: Track, where: Vector, yaw: float) -> int:
     return min(range(len(track.gates)), key=key)
 
 
-def _far_to_near(camera: Pinhole, track: Track, where: Vector) -> list[int | None]:
-    """Indices of the gates, with None for the drone in its place among them."""
-    things: list[tuple[float, int | None]] = [(math.dist(camera.position, where), None)]
-    for index, gate in enumerate(track.gates):
-        things.append((math.dist(camera.position, [float(v) for v in gate.position]), index))
-    return [index for _, index in sorted(things, key=lambda thing: thing[0], reverse=True)]
+def _far_to_near(camera: Pinhole, track: Track, where: Vector) -> list[Gate | Obstacle | None]:
+    """The gates and poles, with None for the drone in its place among them."""
+    eye = camera.position
+    things: list[tuple[float, Gate | Obstacle | None]] = [(math.dist(eye, where), None)]
+    for gate in track.gates:
+        things.append((math.dist(eye, [float(v) for v in gate.position]), gate))
+    for pole in track.obstacles:
+        x, y, foot = (float(v) for v in pole.position)
+        nearest = (x, y, min(max(eye[2], foot), foot + pole.height))
+        things.append((math.dist(eye, nearest), pole))
+    return [thing for _, thing in sorted(things, key=lambda thing: thing[0], reverse=True)]
 
 
 @lru_cache(maxsize=8)

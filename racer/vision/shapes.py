@@ -1,6 +1,7 @@
-"""What stands and flies in the picture: gates, the quadrotor, its shadow.
+"""What stands and flies in the picture: gates, poles, the quadrotor, its shadow.
 
-Gates are square frames of flat faces (culled when they look away), the quadrotor has the size of
+Gates are frames of flat faces (culled when they look away), round ones as a polygon of twenty
+corners, poles are upright bars as thick as they are. The quadrotor has the size of
 the Holybro X500 (0.5 m wheelbase, 10-inch propellers) with an orange nose, so that a look tells
 which way it points. Far things fade into the haze: that, and the shadow, show distance.
 """
@@ -13,7 +14,7 @@ from functools import lru_cache
 
 from PIL import ImageDraw
 
-from racer.sim.track import Gate
+from racer.sim.track import Gate, GateShape, Obstacle
 from racer.vision.pinhole import NEAR_M, Pinhole, Pixel, Vector, rotate
 
 Colour = tuple[int, int, int]
@@ -24,6 +25,7 @@ OTHER_GATE: Colour = (72, 104, 158)
 _HAZE_LENGTH_M = 45.0
 _GATE_DEPTH_M = 0.2
 _POLE: Colour = (112, 116, 122)
+OBSTACLE: Colour = (206, 44, 58)
 
 _ARM_M = 0.17678  # of each motor from the centre, forward and left
 _PROPELLER_M = 0.127
@@ -37,6 +39,12 @@ _ROTORS: tuple[tuple[float, float, Colour], ...] = (
     (-_ARM_M, -_ARM_M, _TAIL),
 )
 _CIRCLE = tuple((math.cos(2 * math.pi * i / 18), math.sin(2 * math.pi * i / 18)) for i in range(18))
+
+# Corners of a gate's opening and frame, left and up in units of their reach, counter-clockwise.
+_OUTLINES: dict[GateShape, tuple[Pixel, ...]] = {
+    "square": ((1, 1), (-1, 1), (-1, -1), (1, -1)),
+    "round": tuple((math.cos(math.pi * i / 10), math.sin(math.pi * i / 10)) for i in range(20)),
+}
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
@@ -52,7 +60,7 @@ def hazed(colour: Colour, distance_m: float) -> Colour:
 
 @lru_cache(maxsize=256)
 def _gate_faces(
-    centre: Vector, yaw: float, pitch: float, size: float, frame: float
+    centre: Vector, yaw: float, pitch: float, size: float, frame: float, *, shape: GateShape
 ) -> tuple[tuple[tuple[Vector, ...], Vector, float], ...]:
     """Every face of a gate's frame: its corners, outward normal and brightness."""
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
@@ -67,7 +75,7 @@ def _gate_faces(
 
     inner, outer, half = size / 2, size / 2 + max(frame, 0.05), _GATE_DEPTH_M / 2
     faces: list[tuple[tuple[Vector, ...], Vector, float]] = []
-    corners = ((1, 1), (-1, 1), (-1, -1), (1, -1))
+    corners = _OUTLINES[shape]
     for (a1, b1), (a2, b2) in zip(corners, (*corners[1:], corners[0]), strict=True):
         side = ((a1 + a2) / 2, (b1 + b2) / 2)
         outward: Vector = tuple(  # type: ignore[assignment]  # three items, by construction
@@ -102,7 +110,7 @@ def draw_gate(draw: ImageDraw.ImageDraw, camera: Pinhole, gate: Gate, *, is_next
         return
     _draw_stand(draw, camera, gate, hazed(_POLE, distance))
     base = NEXT_GATE if is_next else OTHER_GATE
-    faces = _gate_faces((x, y, z), gate.yaw, gate.pitch, gate.size, gate.frame)
+    faces = _gate_faces((x, y, z), gate.yaw, gate.pitch, gate.size, gate.frame, shape=gate.shape)
     seen = []
     for corners, normal, brightness in faces:
         offset = [eye - corner for eye, corner in zip(camera.position, corners[0], strict=True)]
@@ -115,13 +123,20 @@ def draw_gate(draw: ImageDraw.ImageDraw, camera: Pinhole, gate: Gate, *, is_next
 
 
 def _draw_stand(draw: ImageDraw.ImageDraw, camera: Pinhole, gate: Gate, colour: Colour) -> None:
-    """Two poles from the frame's lower corners to the ground, 6 cm wide."""
+    """Poles from the frame's lower corners, or its lowest point, to the ground, 6 cm wide."""
     reach = gate.size / 2 + gate.frame
     bottom = max(float(gate.position[2]) - reach * math.cos(gate.pitch), 0.0)
-    for side in (-reach, reach):
+    for side in (-reach, reach) if gate.shape == "square" else (0.0,):
         x = float(gate.position[0]) - side * math.sin(gate.yaw)
         y = float(gate.position[1]) + side * math.cos(gate.yaw)
         _draw_bar(draw, camera, ((x, y, 0.0), (x, y, bottom)), 0.06, colour)
+
+
+def draw_obstacle(draw: ImageDraw.ImageDraw, camera: Pinhole, pole: Obstacle) -> None:
+    """An upright pole in red."""
+    x, y, z = (float(value) for value in pole.position)
+    colour = hazed(OBSTACLE, math.dist(camera.position[:2], (x, y)))
+    _draw_bar(draw, camera, ((x, y, z), (x, y, z + pole.height)), 2 * pole.radius, colour)
 
 
 def draw_shadow(

@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 from PIL import Image, ImageChops
 
-from racer.sim.track import Track, load_track
+from racer.sim.track import Track, load_track, parse_track
 from racer.vision.chase import render_chase
 
 LEVEL_NORTH = (math.cos(math.pi / 4), 0.0, 0.0, math.sin(math.pi / 4))
@@ -80,6 +80,54 @@ def test_without_a_hint_the_nearest_gate_ahead_is_next(track: Track) -> None:
 
 def test_gates_that_are_passed_count_around_the_lap(track: Track) -> None:
     assert picture(track, (0, 0, 2.5), next_gate=6) == picture(track, (0, 0, 2.5), next_gate=0)
+
+
+POLE = "obstacles = [{ position = [0.0, 3.0, 0.0], radius_m = 0.15, height_m = 3.0 }]"
+SHAPE = """
+name = "shape"
+start = { position = [0, 0, 2.5], yaw_deg = 90 }
+bounds = { min = [-9, -9, 0], max = [9, 19, 9] }
+"""
+GATE = "{{ position = [0, 9, 2.5], yaw_deg = 90, size_m = 3.0, frame_m = 0.4{shape} }}"
+
+
+def course(shape: str = "", obstacles: str = "") -> Track:
+    return parse_track(f"{SHAPE}gates = [{GATE.format(shape=shape)}]\n{obstacles}")
+
+
+def test_a_pole_is_red_upright_and_hides_what_is_behind_it() -> None:
+    with_pole, without = (picture(course("", poles), (2, -1, 2.5)) for poles in (POLE, ""))
+    box = ImageChops.difference(with_pole, without).convert("L").point(lambda v: 255 * (v > 40))
+    left, top, right, bottom = box.getbbox() or (0, 0, 0, 0)
+    assert bottom - top > 4 * (right - left)
+    middle = ((left + right) // 2, (top + bottom) // 2)
+    red, green, blue = with_pole.getpixel(middle)  # type: ignore[misc] # RGB: a tuple
+    assert red > 2 * max(green, blue)
+    behind = picture(course("", POLE.replace("3.0, 0.0]", "18.0, 0.0]")), (2, -1, 2.5))
+    assert behind.getpixel(middle) == without.getpixel(middle)
+
+
+def test_a_round_gate_is_a_ring_on_one_leg() -> None:
+    square, ring = picture(course(), (0, 0, 2.5)), picture(course(", shape = 'round'"), (0, 0, 2.5))
+
+    def orange(image: Image.Image, x: int, y: int) -> bool:
+        red, _, blue = image.getpixel((x, y))  # type: ignore[misc] # RGB: a tuple
+        return bool(red - blue > 70)
+
+    box = orange_box(square)
+    left, top, right, _ = box
+    middle = (left + right) // 2
+    assert orange_box(ring)[:3] == pytest.approx(box[:3], abs=3)
+    assert orange(square, left + 3, top + 3)
+    assert not orange(ring, left + 3, top + 3)
+    assert orange(ring, middle, top + 3)
+    assert not orange(ring, middle, top + (right - left) // 4)
+
+
+def orange_box(image: Image.Image) -> tuple[int, int, int, int]:
+    """Around everything in the colour of the highlighted gate, above the drone."""
+    red, _, blue = image.crop((0, 0, image.width, image.height // 2)).split()
+    return ImageChops.subtract(red, blue).point(lambda v: 255 * (v > 70)).getbbox() or (0, 0, 0, 0)
 
 
 def test_attitude_moves_the_drone_but_not_the_horizon(track: Track) -> None:
