@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from racer.geometry.obstacles import Cylinder, touches
+from racer.geometry.obstacles import Cylinder, nearest, touches
 from racer.geometry.rotation import Vector
 
 POLE = Cylinder(base=(1.0, -2.0, 0.5), radius=0.3, height=2.0)
@@ -65,3 +68,28 @@ def test_arrays_are_judged_element_by_element() -> None:
     ones = np.ones(3, np.float32)
     found = touches(poles, (x, -ones, ones), (x, ones, ones), radius=0.05)
     assert found.tolist() == [[True, False, False], [False, True, False]]
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=6))
+def test_the_nearest_poles_come_first_and_equally_near_ones_in_order(
+    places: list[tuple[int, int]],
+) -> None:
+    x, y = np.array(places, float).T
+    heights = np.arange(1.0, len(places) + 1.0)  # tells the poles apart
+    poles = Cylinder((x, y, 0.0 * x), 0.0 * x + 0.1, heights)
+    order = sorted(range(len(places)), key=lambda index: math.hypot(*places[index]))
+    found = nearest(poles, (0.0, 0.0, 5.0), 3, np)
+    assert [int(pole.height) - 1 for _, pole in found] == order[:3]
+    for distance, pole in found:
+        assert distance == pytest.approx(math.hypot(pole.base[0], pole.base[1]), abs=1e-2)
+    start = np.zeros((2, 4))  # and for a batch, with columns that broadcast to it
+    wide = Cylinder(*(_wide(part) for part in poles))
+    for one, many in zip(found, nearest(wide, (start, start, start), 3, np), strict=True):
+        assert np.all(many[1].height == one[1].height)
+        assert many[1].base[0].shape == (2, 4)
+
+
+def _wide(part: Any) -> Any:
+    if isinstance(part, tuple):
+        return tuple(_wide(one) for one in part)
+    return np.reshape(part, (-1, 1, 1))

@@ -92,6 +92,17 @@ def test_wrong_arguments_are_refused_by_name(arguments: dict[str, Any], named: s
         RacerEnv(**arguments)
 
 
+def test_a_course_with_poles_shows_two_of_them() -> None:
+    sizes = {"velocity": 23 + 2 * 3, "ctbr": 29 + 2 * 4}
+    for space, size in sizes.items():
+        env = gymnasium.make(ENVIRONMENT, track="lsy_level2", action_space=space)
+        assert env.observation_space.shape == (size,)
+    seen, _ = env.reset(seed=1)  # flights are tested above: here only what is seen
+    assert env.observation_space.contains(seen)
+    assert np.all(np.abs(seen[29:]) <= 2.0)
+    assert np.all(seen[[32, 36]] > 0.0)
+
+
 def test_unknown_courses_airframes_and_early_steps_are_told() -> None:
     with pytest.raises(NotFoundError, match="split_s"):
         RacerEnv(track="monza")

@@ -10,7 +10,7 @@ import numpy as np
 
 from racer.policy.export import Network, Origin, origin_of, write_policy
 from racer.policy.manifest import Manifest
-from racer.sim.interface import OBSERVATION_SIZES, ActionSpace
+from racer.sim.interface import ActionSpace, observation_size
 
 CONFIG: dict[str, Any] = {
     "algorithm": "ppo",
@@ -34,10 +34,11 @@ def random_network(
     output: Literal["linear", "tanh"] = "linear",
     hidden: int = 64,
     seed: int = 0,
+    seen_obstacles: int = 0,
 ) -> Network:
     """Weights of the size that training leaves."""
     rng = np.random.default_rng(seed)
-    sizes = (OBSERVATION_SIZES[space], hidden, hidden, 4)
+    sizes = (observation_size(space, seen_obstacles), hidden, hidden, 4)
     layers = tuple(
         (
             (rng.normal(size=(inputs, outputs)) * (1.4 / inputs**0.5)).astype(np.float32),
@@ -58,6 +59,7 @@ def origin(**changes: Any) -> Origin:
 def write_random_policy(folder: Path, **changes: Any) -> Manifest:
     """A whole policy folder; `changes` to CONFIG."""
     config = CONFIG | changes
-    network = random_network(config["action_space"])
+    home = origin(**changes)
+    network = random_network(config["action_space"], seen_obstacles=home.simulation.seen_obstacles)
     report = {"epoch": 2, "env_steps": 1024, "accuracy": 0.5, "mean_lap_time_s": None}
-    return write_policy(folder, network, origin(**changes), config=config, epoch=2, report=report)
+    return write_policy(folder, network, home, config=config, epoch=2, report=report)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from racer.geometry.gates import GateFrame, in_gate_axes
+from racer.geometry.obstacles import Cylinder
 from racer.geometry.rotation import body_z_axis, conjugate, rotate_inverse
 from racer.policy.layout import Element, action_layout, observation_layout
 from racer.sim.interface import (
@@ -17,12 +18,14 @@ from racer.sim.interface import (
     RateLimits,
     Sight,
     observation,
+    observation_size,
     rate_setpoint,
     velocity_setpoint,
 )
 
 SPACES: tuple[ActionSpace, ...] = get_args(ActionSpace)
 UP = (0.0, 0.0, 1.0)
+POLES = ((1.5, 2.2, 0.0, 0.1, 4.0), (-39.0, 29.5, 1.0, 0.3, 2.0), (2.4, 0.8, 2.5, 0.2, 1.0))
 
 
 def gate(centre: tuple[float, float, float], yaw: float) -> GateFrame:
@@ -33,16 +36,18 @@ def gate(centre: tuple[float, float, float], yaw: float) -> GateFrame:
 def sight(position: tuple[float, float, float]) -> Sight:
     """Yawed, tilted, moving: no number of it is zero or equals another."""
     q = np.array([0.9, 0.1, -0.2, 0.35])
-    w, x, y, z = (float(part) for part in q / np.linalg.norm(q))
+    x, y, z, radius, height = np.array(POLES).T
+    qw, qx, qy, qz = (float(part) for part in q / np.linalg.norm(q))
     return Sight(
         position=position,
         velocity=(1.0, -2.0, 0.5),
-        attitude=(w, x, y, z),
+        attitude=(qw, qx, qy, qz),
         rates=(0.3, -0.4, 0.6),
         target=gate((4.0, 3.0, 2.0), 0.4),
         after=gate((9.0, 1.0, 3.0), -1.1),
         action=(0.2, -0.7, 1.5, -1.5),
         ground=0.0,
+        obstacles=Cylinder((x, y, z), radius, height),
     )
 
 
@@ -78,6 +83,14 @@ def values(seen: Sight, space: ActionSpace) -> dict[str, float]:
     named |= dict(zip(("rate_x", "rate_y", "rate_z"), seen.rates, strict=True))
     last = ("last_roll_rate", "last_pitch_rate", "last_yaw_rate", "last_thrust")
     named |= dict(zip(last, seen.action, strict=True))
+    poles = sorted(POLES, key=lambda pole: math.dist(pole[:2], seen.position[:2]))
+    for number, (east, north, foot, radius, height) in enumerate(poles, 1):
+        nearest = (east, north, min(max(seen.position[2], foot), foot + height))
+        offset = turned(tuple(b - a for a, b in zip(seen.position, nearest, strict=True)))
+        for axis, part in zip(("forward", "left", "up"), offset, strict=True):
+            named[f"pole_{number}_{axis}"] = part
+        aside = max(math.dist((east, north), seen.position[:2]) - radius, 0.0)
+        named[f"pole_{number}_clearance"] = math.hypot(aside, nearest[2] - seen.position[2])
     return named | {"height": seen.position[2] - seen.ground}
 
 
@@ -88,18 +101,32 @@ def told(element: Element, value: float) -> float:
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("position", [(1.0, 2.0, 1.5), (-40.0, 30.0, 25.0)])
+@pytest.mark.parametrize("position", [(1.0, 2.0, 1.5), (-40.0, 30.0, 25.0), (2.3, 0.9, 4.0)])
+@pytest.mark.parametrize("poles", [0, 1, 3])
 def test_an_observation_is_what_its_table_says(
-    space: ActionSpace, position: tuple[float, float, float]
+    space: ActionSpace, position: tuple[float, float, float], poles: int
 ) -> None:
     seen = sight(position)
-    given = [float(number) for number in observation(seen, space, np)]
+    given = [float(number) for number in observation(seen, space, np, seen_obstacles=poles)]
     named = values(seen, space)
-    layout = observation_layout(space)
-    assert len(given) == len(layout)
+    layout = observation_layout(space, poles)
+    assert len(given) == len(layout) == observation_size(space, poles)
     for number, element in zip(given, layout, strict=True):
         assert number == pytest.approx(told(element, named[element.name]), abs=1e-6), element.name
     assert len({element.name for element in layout}) == len(layout)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_poles_that_a_course_lacks_are_far_away_on_no_side(space: ActionSpace) -> None:
+    seen = sight((1.0, 2.0, 1.5))
+    three = observation(seen, space, np, seen_obstacles=3)
+    four = observation(seen, space, np, seen_obstacles=4)
+    assert four[: len(three)] == three
+    *offset, clearance = four[len(three) :]
+    assert not any(offset)
+    assert clearance == 2.0
+    bare = observation(seen._replace(obstacles=None), space, np, seen_obstacles=1)
+    assert list(bare[-len(offset) - 1 :]) == [*offset, clearance]
 
 
 def test_a_velocity_action_asks_for_its_scale() -> None:

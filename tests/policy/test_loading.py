@@ -61,6 +61,8 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("substeps", 8.5), "'substeps'"),
         (put("observation.3.scale", 0.5), "observation layout.* train the policy again"),
         (put("observation.22", ...), "observation layout"),
+        (put("seen_obstacles", 1), "observation layout"),
+        (put("seen_obstacles", 9), "'seen_obstacles'"),
         (put("limits.velocity_unit_m_s", 7.0), "action layout"),
         (put("limits.hover_thrust", 1.5), "limits.hover_thrust"),
         (put("limits", ...), "'limits'"),
@@ -101,6 +103,26 @@ def test_numbers_that_are_none_are_refused(original: dict[str, Any]) -> None:
 
 def test_keys_of_a_later_release_are_passed_over(original: dict[str, Any]) -> None:
     assert parse_manifest(json.dumps(original | {"colour": "red"}).encode()).name
+
+
+def test_a_course_with_poles_comes_back_with_what_is_seen_of_them(tmp_path: Path) -> None:
+    changes = {"track": "lsy_level2", "altitude_m": None, "action_space": "ctbr"}
+    write_random_policy(tmp_path, **changes)
+    policy = load_policy(tmp_path)
+    assert policy.manifest.seen_obstacles == 2
+    assert len(policy.track.obstacles) == 4
+    assert [element.name for element in policy.manifest.observation[-4:]] == [
+        "pole_2_forward",
+        "pole_2_left",
+        "pole_2_up",
+        "pole_2_clearance",
+    ]
+    assert policy.act(np.zeros(29 + 2 * 4, np.float32)).shape == (4,)
+
+
+def test_a_manifest_from_before_poles_were_seen_tells_of_none(original: dict[str, Any]) -> None:
+    older = {key: value for key, value in original.items() if key != "seen_obstacles"}
+    assert parse_manifest(json.dumps(older).encode()).seen_obstacles == 0
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -23,20 +23,27 @@ from racer.policy.loading import load_policy
 from racer.sim.airframe import load_airframe
 from racer.sim.environment import observe, reset
 from racer.sim.interface import ActionSpace, heading, rate_setpoint, velocity_setpoint
-from racer.sim.task import Settings, make_task
+from racer.sim.task import Settings, make_task, seen_obstacles
 from tests.policy.rig import CONFIG, write_random_policy
 
 N = 8
 
 
 @pytest.mark.parametrize("space", ["velocity", "ctbr"])
+@pytest.mark.parametrize(("track", "poles"), [("toledo", 0), ("lsy_level2", 2)])
 def test_observations_and_setpoints_are_the_environments(
-    tmp_path: Path, space: ActionSpace
+    tmp_path: Path, space: ActionSpace, track: str, poles: int
 ) -> None:
-    write_random_policy(tmp_path, action_space=space)
+    write_random_policy(tmp_path, action_space=space, track=track, altitude_m=None)
     policy = load_policy(tmp_path)
     plan = make_plan(policy)
-    settings = Settings(space, CONFIG["control_hz"], CONFIG["substeps"])
+    settings = Settings(
+        space,
+        CONFIG["control_hz"],
+        CONFIG["substeps"],
+        seen_obstacles=seen_obstacles(policy.track),
+    )
+    assert settings.seen_obstacles == plan.seen_obstacles == poles
     task = make_task(
         policy.track,
         settings,
@@ -54,6 +61,7 @@ def test_observations_and_setpoints_are_the_environments(
     )
     states = states._replace(vehicle=vehicle)
     expected = np.asarray(observe(task, states, settings))
+    assert expected.shape == (N, settings.observation_size)
     for drone in range(N):
         seen: list[NDArray[np.float32]] = []
 

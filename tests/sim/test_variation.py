@@ -14,8 +14,16 @@ from racer.errors import InvalidInputError
 from racer.sim.airframe import Airframe, Battery, load_airframe
 from racer.sim.environment import EnvironmentState, make_step, observe, reset
 from racer.sim.judging import real_gate
-from racer.sim.task import NO_SPREAD, CrashCause, Settings, Task, course_ranges, make_task
-from racer.sim.track import parse_track
+from racer.sim.task import (
+    NO_SPREAD,
+    CrashCause,
+    Settings,
+    Task,
+    course_ranges,
+    make_task,
+    seen_obstacles,
+)
+from racer.sim.track import load_track, parse_track
 
 N = 64
 VARIED = Settings(control_hz=50.0, substeps=4, action_space="ctbr", randomise=True)
@@ -135,6 +143,36 @@ def test_gates_are_judged_where_they_stand_and_seen_there_from_near_only() -> No
     assert near == pytest.approx(0.1 * (np.asarray(gate.centre[0]) - 9.9), abs=1e-4)
     far = np.asarray(observe(task, placed(state, 2.0, 0.0, 2.0, 0.0), VARIED))[:, 0]
     assert far == pytest.approx(np.full(N, 0.8), abs=1e-4)
+
+
+def test_poles_are_seen_where_they_stand_from_near_only() -> None:
+    task, sees = course(), dataclasses.replace(VARIED, seen_obstacles=1)
+    state = start(task)
+    assert state.variation is not None
+    for x, shown in ((2.2, 1.0), (1.8, 0.0)):  # the pole is at (5, 3), sight ends at 3 m
+        hovering = placed(state, x, 3.0, 2.0, 0.0)
+        ahead, left, up, clearance = np.asarray(observe(task, hovering, sees))[:, 29:].T
+        east = 5.0 + shown * np.asarray(state.variation.obstacle_x) - x
+        north = shown * np.asarray(state.variation.obstacle_y)
+        assert ahead == pytest.approx(np.clip(0.5 * east[:, 0], -2.0, 2.0), abs=1e-5)
+        assert left == pytest.approx(0.5 * north[:, 0], abs=1e-5)
+        assert np.all(up == 0.0)
+        expected = np.minimum(np.hypot(east, north)[:, 0] - 0.1, 2.0)
+        assert clearance == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_batch_sees_the_poles_that_each_drone_sees_alone() -> None:
+    course_ = load_track("lsy_level2")
+    settings = dataclasses.replace(VARIED, seen_obstacles=seen_obstacles(course_))
+    task = make_task(course_, settings, velocity_limit_m_s=4.0, yaw_limit_deg_s=90.0)
+    states = reset(task, jax.random.key(2), (N,), airframe=X500, along_course=1.0)
+    see = jax.jit(lambda state: observe(task, state, settings))
+    together = np.asarray(see(states))
+    assert together.shape == (N, 29 + 2 * 4)
+    assert len(np.unique(together[:, 29])) > N // 2
+    for drone in range(8):
+        alone = jax.tree.map(lambda leaf: leaf[drone], states)  # noqa: B023 - called at once
+        assert np.asarray(see(alone)) == pytest.approx(together[drone], abs=1e-5)
 
 
 def test_mass_and_thrust_are_felt() -> None:
