@@ -6,10 +6,13 @@ from pathlib import Path
 
 import jax
 
+from racer.learning.files import private_folder
+
 
 def keep_compiled_programs(folder: Path) -> None:
-    """Let the next training of the same shape skip compilation, whatever its numbers are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Let the next process skip compilation, whatever its numbers are; see private_folder."""
+    if not private_folder(folder):
+        return
     options = {
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from io import BytesIO
@@ -11,6 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+
+log = logging.getLogger(__name__)
+
+
+def private_folder(folder: Path) -> bool:
+    """Make a folder that nobody else can read or write; False when it cannot be had.
+
+    For files that are code. A folder of another user is not used, one of ours is closed.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid():
+            log.warning("%s belongs to another user: nothing is kept there.", folder)
+            return False
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        log.warning("%s cannot be used, nothing is kept there: %s", folder, error)
+        return False
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:

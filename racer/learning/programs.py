@@ -13,11 +13,14 @@ The folder must be as private as the rest of DATA_DIR, because pickles are code.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 import platform
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,12 +29,18 @@ from typing import NamedTuple
 import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
-from racer.learning.files import write_atomically
+from racer.learning.files import private_folder, write_atomically
 
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = ("geometry", "sim", "learning", "rewards")
+_SETTINGS = ("JAX_", "XLA_")  # environment variables that may change what is compiled
+_OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
+_CPU = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # x86; Arm
 _KEPT = 30  # files; the oldest go first
 _MAX_DEVICES = 4  # more would make minibatches too small to pay
+_ABANDONED_S = 3600.0  # a part of a file this old belongs to a process that was killed
+
+log = logging.getLogger(__name__)
 
 
 class Program(NamedTuple):
@@ -46,7 +55,9 @@ def use_cores() -> None:
 
     Without effect when JAX has begun to work already, and on machines with an accelerator.
     """
-    cores = min(len(os.sched_getaffinity(0)), _MAX_DEVICES)
+    has_affinity = hasattr(os, "sched_getaffinity")  # on Linux
+    available = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    cores = min(available, _MAX_DEVICES)
     try:
         jax.config.update("jax_num_cpu_devices", 1 << (cores.bit_length() - 1))  # type: ignore[no-untyped-call]  # JAX leaves it untyped
     except RuntimeError:  # its devices are made: what there is has to do
@@ -61,6 +72,8 @@ def prepare(
     `compiled_in`: all that the programs depend on besides this package's code and the machine.
     `folder`: where they are kept; None keeps nothing.
     """
+    if folder is not None and not private_folder(folder):
+        folder = None
     paths = {name: _path(folder, name, compiled_in) for name in programs}
     with ThreadPoolExecutor(len(programs)) as pool:
         loading = {n: pool.submit(_load, paths[n], program) for n, program in programs.items()}
@@ -81,30 +94,58 @@ def _path(folder: Path | None, name: str, compiled_in: str) -> Path | None:
 
 
 def _load(path: Path | None, program: Program) -> jax.stages.Compiled | None:
-    if path is None or not path.is_file():
+    if path is None:
         return None
-    content = path.read_bytes()
-    digest, pickled = content[:32], content[32:]
-    if hashlib.sha256(pickled).digest() != digest:
+    try:
+        pickled = _content(path)
+        if pickled is None:
+            return None
+        executable, arguments, results = pickle.loads(pickled)  # noqa: S301 - see above
+        loaded: jax.stages.Compiled = deserialize_and_load(
+            executable, arguments, results, execution_devices=jax.devices()[: program.devices]
+        )
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, compiling mends it
+        log.warning("%s cannot be loaded and is compiled again: %r", path, error)
         return None
-    os.utime(path)
-    executable, arguments, results = pickle.loads(pickled)  # noqa: S301 - ours, in a private folder
-    devices = jax.devices()[: program.devices]
-    loaded: jax.stages.Compiled = deserialize_and_load(
-        executable, arguments, results, execution_devices=devices
-    )
     return loaded
+
+
+def _content(path: Path) -> bytes | None:
+    """The pickle in a file of ours; None when there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            content = file.read()
+        os.utime(path)
+    except FileNotFoundError:  # never written, or another training made room meanwhile
+        return None
+    digest, pickled = content[:32], content[32:]
+    return pickled if hashlib.sha256(pickled).digest() == digest else None
 
 
 def _save(path: Path | None, compiled: jax.stages.Compiled) -> None:
     if path is None:
         return
-    pickled = pickle.dumps(serialize(compiled))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, hashlib.sha256(pickled).digest() + pickled)
-    files = sorted(path.parent.glob("*.program"), key=lambda file: file.stat().st_mtime)
-    for old in files[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    try:
+        pickled = pickle.dumps(serialize(compiled))
+        write_atomically(path, hashlib.sha256(pickled).digest() + pickled)
+        _make_room(path.parent)
+    except Exception as error:  # noqa: BLE001 - a full disk, what XLA cannot serialise
+        log.warning("%s cannot be kept: %r", path, error)
+
+
+def _make_room(folder: Path) -> None:
+    """Delete the oldest programs and what killed processes left; others may do so as well."""
+    ages = {}
+    for file in (*folder.glob("*.program"), *folder.glob(".*.tmp")):
+        with suppress(FileNotFoundError):
+            ages[file] = file.stat().st_mtime
+    programs = sorted((file for file in ages if file.suffix == ".program"), key=ages.__getitem__)
+    parts = (file for file in ages if file.suffix == ".tmp")
+    abandoned = [file for file in parts if time.time() - ages[file] > _ABANDONED_S]
+    for file in (*programs[:-_KEPT], *abandoned):
+        file.unlink(missing_ok=True)
 
 
 @cache
@@ -118,20 +159,22 @@ def _surroundings() -> str:
     return "\n".join(
         [
             source.hexdigest(),
-            jax.__version__,
-            version("jaxlib"),
+            *(f"{name} {version(name)}" for name in ("jax", "jaxlib", "optax")),
             platform.python_version(),
             _processor(),
             f"{jax.device_count()} {device.platform} {device.device_kind}",
-            os.environ.get("XLA_FLAGS", ""),
+            device.client.platform_version,  # of the driver, on an accelerator
+            *(f"{n}={v}" for n, v in sorted(os.environ.items()) if n.startswith(_SETTINGS)),
+            *(f"{name}={jax.config.values[name]}" for name in _OPTIONS),
         ]
     )
 
 
 def _processor() -> str:
     """Compiled code uses all that this processor can do."""
+    machine = f"{platform.machine()} {platform.processor()}"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+        return machine
+    return "\n".join([machine, *sorted({line for line in lines if line.startswith(_CPU)})])

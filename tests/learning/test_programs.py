@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pickle
 from pathlib import Path
 
 import jax
@@ -71,3 +74,57 @@ def test_old_programs_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     newest = Traced()
     run(newest, tmp_path, "c")
     assert newest.times == 0
+
+
+def test_a_whole_file_of_something_else_is_compiled_again(tmp_path: Path) -> None:
+    traced = Traced()
+    run(traced, tmp_path)
+    (file,) = tmp_path.iterdir()
+    for pickled in (pickle.dumps(({}, 1, 2)), pickle.dumps("no program"), b"no pickle"):
+        file.write_bytes(hashlib.sha256(pickled).digest() + pickled)
+        run(traced, tmp_path)
+    assert traced.times == 4
+    file.unlink()
+    file.mkdir()  # can neither be read nor replaced
+    run(traced, tmp_path)
+    assert traced.times == 5
+
+
+def test_a_full_disk_keeps_nothing_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("racer.learning.files.os.fsync", full)
+    run(Traced(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_closed_to_others_and_one_that_cannot_be_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = tmp_path / "opened"
+    opened.mkdir()
+    opened.chmod(0o777)
+    for folder in (opened, tmp_path / "made" / "here"):
+        run(Traced(), folder)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert len(list(folder.iterdir())) == 1
+    traced = Traced()
+    (tmp_path / "a file").touch()
+    run(traced, tmp_path / "a file")
+    monkeypatch.setattr("racer.learning.files.os.geteuid", lambda: os.getuid() + 1)
+    run(traced, opened)
+    assert traced.times == 2
+    assert len(list(opened.iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    old, new = tmp_path / ".x.program.1.tmp", tmp_path / ".x.program.2.tmp"
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0.0, 0.0))
+    run(Traced(), tmp_path)
+    assert new.exists()
+    assert not old.exists()
