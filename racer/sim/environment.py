@@ -51,6 +51,9 @@ __all__ = [
     "target_gate",
 ]
 
+# Folded into keys for what `randomise` draws. A small number would be one of `split`'s own keys:
+# JAX's split(key, n)[i] is fold_in(key, i).
+_STREAM = 0xC0425E
 
 Step: TypeAlias = Callable[
     [Task, EnvironmentState, Array, Array, EnvironmentState], tuple[EnvironmentState, Outcome]
@@ -131,7 +134,7 @@ def _drawn_course(
     start = (task.start[0], task.start[1], task.start[2])
     if task.ranges is None:
         return start, None
-    keys = jax.random.split(jax.random.fold_in(key, 1))
+    keys = jax.random.split(jax.random.fold_in(key, _STREAM))
     shift = jax.random.uniform(keys[0], (3, *shape), minval=-1.0, maxval=1.0)
     x, y, z = (start[i] + task.ranges.start_position[i] * shift[i] for i in range(3))
     return (x, y, z), draw(task, task.ranges, keys[1], shape, airframe=airframe)

@@ -24,6 +24,7 @@ from racer.sim.task import (
     seen_obstacles,
 )
 from racer.sim.track import load_track, parse_track
+from racer.sim.variation import draw
 
 N = 64
 VARIED = Settings(control_hz=50.0, substeps=4, action_space="ctbr", randomise=True)
@@ -102,6 +103,17 @@ def test_every_flight_draws_within_its_ranges_and_a_seed_repeats() -> None:
     assert mass.std() > 0.02
     assert drawn.delay.min() >= 0.0
     assert drawn.delay.max() <= 0.01
+
+
+def test_a_flights_variation_has_a_stream_of_its_own() -> None:
+    """None of those that place it on the course: JAX's fold_in(key, i) is split(key, n)[i]."""
+    task, key = course(), jax.random.key(3)
+    drawn = start(task, seed=3).variation
+    assert drawn is not None
+    assert task.ranges is not None
+    for used in jax.random.split(key, 4):
+        same = draw(task, task.ranges, jax.random.split(used)[1], (N,), airframe=X500)
+        assert not np.array_equal(drawn.gate_x, same.gate_x)
 
 
 def test_a_published_protocol_varies_only_what_the_course_says() -> None:
