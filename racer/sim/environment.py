@@ -78,14 +78,15 @@ def reset(
 
     They hover around the start, up to 1.5 m away along each horizontal axis and 57° off heading,
     except a share `along_course` of them: these fly somewhere on the centre line, at up to 70 %
-    of the speed limit, with any heading at all, since a policy with a low yaw limit will not
-    turn its nose along the course. A `reward` with memory must be named here too.
+    of the speed limit (or of 8 m/s), with any heading at all, since a policy with a low yaw limit
+    will not turn its nose along the course. None begins outside the bounds. A `reward` with memory
+    must be named here too.
     """
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 5)
     spread = task.start_spread
     here = jax.random.uniform(keys[0], shape) < along_course
     index = jax.random.randint(keys[1], shape, 0, task.line.shape[0])
-    normal = jnp.clip(jax.random.normal(keys[2], (8, *shape)), -2.0, 2.0)
+    normal = jnp.clip(jax.random.normal(keys[2], (7, *shape)), -2.0, 2.0)
     speed_share, turn, wind_from = jax.random.uniform(keys[3], (3, *shape))
     line = jnp.asarray(task.line)[index]
     scatter = jnp.where(here, 0.3, spread.horizontal)
@@ -93,15 +94,19 @@ def reset(
     astray = jnp.where(turn < 0.5, 0.3, 1.5) * normal[3]
     yaw = jnp.where(here, tangent_yaw + astray, task.start[3] + spread.yaw * normal[3])
     speed = jnp.where(here, 0.7 * speed_share * jnp.minimum(task.velocity_limit, 8.0), 0.0)
-    lowest = task.bounds_min[2] + 2.0 * airframe.body.collision_radius_m
     rise, drift = jnp.where(here, 0.3, spread.vertical), jnp.where(here, 0.1, spread.speed)
     start, variation = _drawn_course(task, key, shape, airframe=airframe)
+    wish = [
+        jnp.where(here, line[..., i], start[i]) + room * normal[i]
+        for i, room in enumerate((scatter, scatter, rise))
+    ]
+    px, py, pz = _inside(task, wish, radius=airframe.body.collision_radius_m)
     gusty = 1.0 if variation is None else variation.wind
     rest = rest_state(airframe, shape=shape, hovering=True)
     vehicle = rest._replace(
-        px=jnp.where(here, line[..., 0], start[0]) + scatter * normal[0],
-        py=jnp.where(here, line[..., 1], start[1]) + scatter * normal[1],
-        pz=jnp.maximum(jnp.where(here, line[..., 2], start[2]) + rise * normal[2], lowest),
+        px=px,
+        py=py,
+        pz=pz,
         vx=speed * line[..., 3] + drift * normal[4],
         vy=speed * line[..., 4] + drift * normal[5],
         vz=drift * normal[6],
@@ -110,6 +115,7 @@ def reset(
     )
     wind_angle = 2.0 * jnp.pi * wind_from
     zero = jnp.zeros(shape, jnp.float32)
+    gust = jax.random.normal(keys[4], (3, *shape))  # the air did not wait for the flight
     return EnvironmentState(
         vehicle=vehicle,
         control=initial_control(shape),
@@ -118,19 +124,28 @@ def reset(
         elapsed=jnp.zeros(shape, jnp.int32),
         wind_x=gusty * task.wind_speed * jnp.cos(wind_angle),
         wind_y=gusty * task.wind_speed * jnp.sin(wind_angle),
-        gust_x=zero,
-        gust_y=zero,
-        gust_z=zero,
+        gust_x=task.gusts.deviation_horizontal * gust[0],
+        gust_y=task.gusts.deviation_horizontal * gust[1],
+        gust_z=task.gusts.deviation_vertical * gust[2],
         memory=(BUILT_IN if reward is None else reward).initial(shape),
         variation=variation,
         drawn=None if airframe.battery is None else zero,
     )
 
 
+def _inside(task: Task, position: list[Array], *, radius: float) -> list[Array]:
+    """The nearest place within the bounds; two radii above the ground."""
+    margin = (radius, radius, 2.0 * radius)
+    return [
+        jnp.clip(at, task.bounds_min[i] + margin[i], task.bounds_max[i] - radius)
+        for i, at in enumerate(position)
+    ]
+
+
 def _drawn_course(
     task: Task, key: Array, shape: tuple[int, ...], *, airframe: Airframe
 ) -> tuple[Vector, Variation | None]:
-    """The start, m ENU, and the variation of new flights. The key is folded, never used itself."""
+    """The start, m ENU, and the variation of new flights."""
     start = (task.start[0], task.start[1], task.start[2])
     if task.ranges is None:
         return start, None

@@ -51,9 +51,10 @@ def judge(
     hit, touched = _collisions(task, before, after, radius=radius)
     low, high = task.bounds_min, task.bounds_max
     ground = end[2] < low[2] + radius
-    outside = end[2] > high[2]
+    inside = end[2] <= high[2]
     for axis in (0, 1):
-        outside |= (end[axis] < low[axis]) | (end[axis] > high[axis])
+        inside &= (end[axis] >= low[axis]) & (end[axis] <= high[axis])
+    outside = ~inside  # so is a vehicle that is nowhere: NaN compares with nothing
     crashed = hit | touched | outside | ground
     gate = crossed.passed & ~crashed
     finished = before.passed + gate >= task.passages

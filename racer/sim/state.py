@@ -55,7 +55,7 @@ class Judged(NamedTuple):
     crashed: Array  # bool
     done: Array  # bool: finished, crashed or out of time
     cause: Array  # int32: a racer.sim.task.CrashCause
-    when: Array  # share of the step, (0, 1], at which the target's plane was crossed
+    when: Array  # share of the step, [0, 1], at which the target's plane was crossed
     offset: Array  # m from the target's centre, in its plane, at that moment
 
 
@@ -72,6 +72,6 @@ class Outcome(NamedTuple):
     crashed: Array  # ground, bounds, a frame or an obstacle
     passed: Array  # bool: a gate was passed in this step
     cause: Array  # int32: a racer.sim.task.CrashCause
-    when: Array  # share of the step, (0, 1], at which the gate's plane was crossed
+    when: Array  # share of the step, [0, 1], at which the gate's plane was crossed
     offset: Array  # m from the gate's centre, in its plane, at that moment
     flown: State  # the vehicle at the end of the step

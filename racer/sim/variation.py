@@ -19,6 +19,8 @@ from racer.sim.state import Array, Variation
 from racer.sim.task import Ranges, Task
 from racer.sim.vehicle import Scale
 
+_MAX_MASS_SHARE = 0.5  # a course may ask for more kilograms than a small airframe weighs
+
 
 def draw(
     task: Task, ranges: Ranges, key: Array, shape: tuple[int, ...], *, airframe: Airframe
@@ -32,7 +34,7 @@ def draw(
 
     vehicle = spread(keys[0], (5, *shape))
     gate, pole = spread(keys[1], (4, *shape, gates)), spread(keys[2], (3, *shape, poles))
-    mass = ranges.mass + ranges.mass_kg / airframe.body.mass_kg
+    mass = jnp.minimum(ranges.mass + ranges.mass_kg / airframe.body.mass_kg, _MAX_MASS_SHARE)
     return Variation(
         scale=Scale(
             mass=1.0 + mass * vehicle[0],

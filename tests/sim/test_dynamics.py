@@ -17,6 +17,7 @@ from racer.sim.airframe import GRAVITY_M_S2, Airframe, Drag, load_airframe
 from racer.sim.dynamics import (
     ROTOR_SPIN,
     Integrator,
+    Scale,
     State,
     forces_and_torques,
     inertia,
@@ -201,6 +202,32 @@ def test_refining_the_step_converges_at_its_order(
         }
     coarse, fine = (np.linalg.norm((ends[dt] - ends[0.0025])[:13]) for dt in (0.04, 0.02))
     assert least < coarse / fine < most
+
+
+@pytest.mark.parametrize("integrator", ["rk4", "midpoint"])
+def test_a_vehicle_of_other_mass_inertia_and_thrust_is_another_airframe(
+    integrator: Integrator,
+) -> None:
+    """Factors do what the airframe's own numbers do."""
+    body, rotors = X500.body, X500.rotors
+    other = dataclasses.replace(
+        X500,
+        body=dataclasses.replace(
+            body,
+            mass_kg=1.1 * body.mass_kg,
+            inertia_x_kg_m2=0.8 * body.inertia_x_kg_m2,
+            inertia_y_kg_m2=0.8 * body.inertia_y_kg_m2,
+            inertia_z_kg_m2=0.8 * body.inertia_z_kg_m2,
+        ),
+        rotors=dataclasses.replace(rotors, thrust_coefficient=1.2 * rotors.thrust_coefficient),
+    )
+    start, shares = tumbling(rotors=600.0), command(0.3, 0.6, 0.5, 0.4)
+    wind = command(3.0, -2.0, 1.0)
+    scaled, built = (
+        step(start, shares, wind, airframe=airframe, dt=0.02, integrator=integrator, scale=scale)
+        for airframe, scale in ((X500, Scale(1.1, 0.8, 1.2)), (other, Scale()))
+    )
+    assert np.array(scaled) == pytest.approx(np.array(built), rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("integrator", ["rk4", "midpoint"])

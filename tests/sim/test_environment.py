@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -165,6 +166,32 @@ def test_the_last_gate_finishes_and_time_runs_out() -> None:
     assert not np.any(outcome.finished | outcome.crashed)
 
 
+def test_laps_are_the_same_gates_again() -> None:
+    track = dataclasses.replace(load_track("toledo", altitude_m=2.5), laps=2)
+    course = make_task(track, SETTINGS, velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
+    last = track.gates[-1]
+    before = placed(
+        states(course), tuple(last.position - 0.1 * last.axes[0]), tuple(6.0 * last.axes[0])
+    )
+    laps = before._replace(passed=jnp.where(np.arange(N) < N // 2, 5, 11))
+    after, outcome = advance(course, laps, action(), spare=states(course))
+    assert np.all(outcome.passed)
+    assert np.array_equal(outcome.finished, np.arange(N) >= N // 2)
+    assert np.array_equal(after.passed, np.where(outcome.finished, 0, 6))
+    assert np.all(target_gate(course, after.passed).centre[1] == 7.0)  # the first gate
+
+
+def test_a_vehicle_that_is_nowhere_has_crashed() -> None:
+    """Numbers that overflowed must not fly on until the time is up."""
+    course = task()
+    lost = states(course)
+    lost = lost._replace(vehicle=lost.vehicle._replace(vx=jnp.full(N, jnp.nan)))
+    after, outcome = advance(course, lost, action(), spare=states(course))
+    assert np.all(outcome.crashed & outcome.done)
+    assert np.all(outcome.cause == CrashCause.BOUNDS)
+    assert np.all(np.isfinite(after.vehicle.vx))
+
+
 def test_the_action_is_a_velocity_along_the_nose_within_the_limits() -> None:
     course = task(velocity_limit_m_s=3.0, yaw_limit_deg_s=45.0)
     high = course._replace(bounds_max=np.float32([500, 500, 500]))
@@ -278,11 +305,25 @@ def test_on_a_small_course_starts_are_spread_less() -> None:
     assert 0.2 < np.std(state.vehicle.py) < 0.4
 
 
+def test_no_flight_begins_outside_the_bounds() -> None:
+    course = task()
+    tight = course._replace(
+        bounds_min=np.float32([-0.4, -1, 1.8]), bounds_max=np.float32([12.5, 14, 2.8])
+    )
+    for along in (0.0, 1.0):
+        state = reset(tight, jax.random.key(0), (500,), airframe=X500, along_course=along)
+        for axis, position in enumerate(state.vehicle.position):
+            assert np.all(position >= tight.bounds_min[axis] + X500.body.collision_radius_m)
+            assert np.all(position <= tight.bounds_max[axis] - X500.body.collision_radius_m)
+
+
 def test_starts_are_spread_in_bounds_and_wind_blows_from_everywhere() -> None:
     course = task(wind_speed_m_s=5.0)
     state = reset(course, jax.random.key(0), (2000,), airframe=X500, along_course=0.5)
     assert np.hypot(state.wind_x, state.wind_y) == pytest.approx(np.full(2000, 5.0), rel=1e-4)
     assert abs(float(np.mean(state.wind_x))) < 0.3
+    for gust, strength in ((state.gust_x, 0.98), (state.gust_y, 0.98), (state.gust_z, 0.5)):
+        assert float(np.std(gust)) == pytest.approx(strength, rel=0.1)  # it blew before they came
     assert set(np.unique(state.passed)) == set(range(6))
     assert float(jnp.min(state.vehicle.pz)) > X500.body.collision_radius_m
     for axis, position in enumerate(state.vehicle.position[:2]):

@@ -25,6 +25,7 @@ from racer.sim.task import (
 )
 from racer.sim.track import load_track, parse_track
 from racer.sim.variation import draw
+from racer.sim.vehicle import Scale
 
 N = 64
 VARIED = Settings(control_hz=50.0, substeps=4, action_space="ctbr", randomise=True)
@@ -101,6 +102,10 @@ def test_every_flight_draws_within_its_ranges_and_a_seed_repeats() -> None:
     mass = np.asarray(drawn.scale.mass)
     assert np.abs(mass - 1.0).max() <= 0.05 + 0.1 / X500.body.mass_kg
     assert mass.std() > 0.02
+    assert np.hypot(start(task, seed=3).wind_x, start(task, seed=3).wind_y) == pytest.approx(
+        2.0 * np.asarray(drawn.wind), rel=1e-4
+    )
+    assert np.std(drawn.wind) > 0.2
     assert drawn.delay.min() >= 0.0
     assert drawn.delay.max() <= 0.01
 
@@ -111,7 +116,7 @@ def test_a_flights_variation_has_a_stream_of_its_own() -> None:
     drawn = start(task, seed=3).variation
     assert drawn is not None
     assert task.ranges is not None
-    for used in jax.random.split(key, 4):
+    for used in jax.random.split(key, 5):
         same = draw(task, task.ranges, jax.random.split(used)[1], (N,), airframe=X500)
         assert not np.array_equal(drawn.gate_x, same.gate_x)
 
@@ -187,16 +192,44 @@ def test_a_batch_sees_the_poles_that_each_drone_sees_alone() -> None:
         assert np.asarray(see(alone)) == pytest.approx(together[drone], abs=1e-5)
 
 
+def test_a_course_cannot_make_a_vehicle_weigh_nothing() -> None:
+    heavy = course(ranges=course_ranges(COURSE)._replace(mass_kg=np.float32(10.0)))
+    variation = start(heavy).variation
+    assert variation is not None
+    mass = np.asarray(variation.scale.mass)
+    assert 0.5 <= mass.min() < mass.max() <= 1.5
+
+
+def test_gusts_vary_with_the_wind() -> None:
+    """The same gust pushes twice as hard where a flight drew twice the wind."""
+    task = course(ranges=course_ranges(COURSE))
+    state = placed(start(task), 0.0, 0.0, 5.0, 0.0)
+    assert state.variation is not None
+    factor, calm = jnp.linspace(0.5, 1.5, N), jnp.zeros(N)
+    nominal = jax.tree.map(jnp.zeros_like, state.variation)._replace(
+        scale=Scale(jnp.ones(N), jnp.ones(N), jnp.ones(N)), wind=factor
+    )
+    state = state._replace(
+        variation=nominal, wind_x=calm, wind_y=calm, gust_x=calm, gust_y=calm + 2.0, gust_z=calm
+    )
+    after, _ = VARIED_STEP(task, state, HOVER, CALM, state)
+    pushed = np.asarray(after.vehicle.vy)
+    assert pushed[0] > 0.005
+    assert pushed / pushed[0] == pytest.approx(np.asarray(factor) / 0.5, rel=1e-3)
+
+
 def test_mass_and_thrust_are_felt() -> None:
     task = course(ranges=course_ranges(COURSE)._replace(thrust=np.float32(0.1)))
     state = start(task)
     assert state.variation is not None
     scale = state.variation.scale
+    calm = dict.fromkeys(("wind_x", "wind_y", "gust_x", "gust_y", "gust_z"), jnp.zeros(N))
+    state = placed(state, 0.0, 0.0, 2.0, 0.0)._replace(**calm)
     before = state.vehicle.vz
     after, _ = VARIED_STEP(task, state, HOVER, CALM, state)
     gained = np.asarray(after.vehicle.vz - before) / VARIED.dt
     expected = 9.80665 * (np.asarray(scale.thrust) / np.asarray(scale.mass) - 1.0)
-    assert np.corrcoef(gained, expected)[0, 1] > 0.97
+    assert gained == pytest.approx(expected, abs=0.05)
 
 
 def test_a_pole_is_hit_where_it_stands() -> None:

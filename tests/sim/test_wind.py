@@ -1,4 +1,4 @@
-"""Gusts against MIL-F-8785C: their strength, their spectrum, and that a seed repeats."""
+"""Gusts against MIL-F-8785C: their strength, memory and spectrum."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def standard() -> tuple[list[float], list[float]]:
 def test_gusts_have_the_standards_variance(flown: np.ndarray) -> None:
     sigma, _ = standard()
     assert sigma == pytest.approx([1.543, 0.8], abs=0.001)
+    model = dryden(wind_speed_m_s=WIND, height_m=HEIGHT_M, vehicle_speed_m_s=SPEED, dt=DT)
+    assert (model.deviation_horizontal, model.deviation_vertical) == pytest.approx(sigma)
     assert flown.std(axis=(1, 2)) == pytest.approx(sigma, rel=0.04)
     assert np.abs(flown.mean(axis=(1, 2))).max() < 0.08
 
@@ -76,11 +78,13 @@ def test_gusts_have_drydens_spectrum(flown: np.ndarray) -> None:
             assert density[band].mean() == pytest.approx(dryden_band.mean(), rel=0.15)
 
 
-def test_a_seed_repeats_and_another_differs() -> None:
-    model = dryden(wind_speed_m_s=WIND, height_m=HEIGHT_M, vehicle_speed_m_s=SPEED, dt=DT)
-    one, again, other = (gusts(model, seed=seed, steps=50, tracks=2) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+@pytest.mark.parametrize(("height", "same_as"), [(0.5, 3.048), (1000.0, 304.8)])
+def test_the_model_ends_at_10_and_at_1000_feet(height: float, same_as: float) -> None:
+    models = [
+        dryden(wind_speed_m_s=WIND, height_m=metres, vehicle_speed_m_s=SPEED, dt=DT)
+        for metres in (height, same_as)
+    ]
+    assert models[0] == pytest.approx(models[1], rel=1e-4)
 
 
 def test_no_wind_has_no_gusts() -> None:
