@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 from racer.flight.state import Heartbeat, Landed, LandedReport, StatusText
@@ -44,6 +44,7 @@ _ARMED_FLAG = 128  # MAV_MODE_FLAG_SAFETY_ARMED
 _STANDBY, _ACTIVE, _CRITICAL = 3, 4, 5  # MAV_STATE
 _WORLD_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, _LOCAL_FRD (no compass: PX4 then means its own NED)
 _BODY_FRAMES = (8, 12)  # MAV_FRAME_BODY_NED (old name), _BODY_FRD
+_UNIT_WITHIN = 0.05  # of a quaternion's squared length: float32 is a million times better
 _CELLS_UNKNOWN = 65535  # mV in BATTERY_STATUS.voltages: this cell does not exist
 
 
@@ -94,9 +95,13 @@ def landed(fields: Fields) -> LandedReport:
 
 
 def odometry(fields: Fields) -> OdometrySample | None:
-    """ODOMETRY (id 331); None while the estimator has no position or in a frame we do not know."""
+    """ODOMETRY (id 331); None while the estimator has no position, for what is no motion (infinite
+    numbers, a quaternion that is no rotation) or in a frame we do not know."""
     numbers = [fields[name] for name in ("x", "y", "z", "vx", "vy", "vz", *_RATES)]
     if None in numbers or None in fields["q"] or fields["frame_id"] not in _WORLD_FRAMES:
+        return None
+    norm = sum(part * part for part in fields["q"])
+    if not all(map(isfinite, numbers)) or not abs(norm - 1.0) < _UNIT_WITHIN:
         return None
     x, y, z, vx, vy, vz, roll_rate, pitch_rate, yaw_rate = numbers
     quaternion = quaternion_enu_flu(fields["q"])

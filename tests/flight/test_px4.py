@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import cos, radians, sin, sqrt
+from math import cos, inf, radians, sin, sqrt
 
 import pytest
 from hypothesis import given
@@ -89,6 +89,10 @@ def test_odometry_with_the_velocity_in_the_world_frame_says_the_same() -> None:
         {"x": None},
         {"vz": None},
         {"q": [None, 0.0, 0.0, 0.0]},
+        {"q": [0.0, 0.0, 0.0, 0.0]},
+        {"q": [1.0, 1.0, 0.0, 0.0]},
+        {"y": inf},  # MAVSDK's JSON spells it 1e+9999
+        {"rollspeed": -inf},
         {"frame_id": 18},
         {"child_frame_id": 99},
     ],
