@@ -41,6 +41,7 @@ _ODOMETRY = 331
 _RATES_HZ = {_ODOMETRY: ODOMETRY_HZ, 245: 10.0, 147: 1.0}  # EXTENDED_SYS_STATE, BATTERY_STATUS
 _REQUEST_MESSAGE, _SET_MESSAGE_INTERVAL, _DO_SET_MODE = 512, 511, 176  # MAV_CMD
 _LOSS_HOLD, _LOSS_S = 5, 1.0  # PX4: hold when setpoints have been missing for 1 s
+_UNANSWERED_S = 5.0  # MAVSDK itself gives up on an unanswered request after about 2 s
 _REBOOT_MS = 1000  # the vehicle's clock jumping back by more than this is a restart
 
 Fail = Callable[[BaseException], None]
@@ -59,6 +60,8 @@ class MavsdkLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._vehicle: Vehicle | None = None
         self._stopping: asyncio.Task[None] | None = None  # requests come after it
+        self._setpoint: asyncio.Future[None] | None = None  # the last one handed to MAVSDK
+        self._requests: set[asyncio.Future[object]] = set()  # in MAVSDK's threads now
         self._known = False
         self._boot_ms = 0
         self.streaming = False
@@ -82,10 +85,13 @@ class MavsdkLink:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Unsubscribe from everything, then free MAVSDK: its callbacks need the loop alive."""
+        """Unsubscribe from everything, then free MAVSDK: its callbacks need the loop alive, and a
+        thread that still waits for the vehicle's answer then would wait for ever."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=_UNANSWERED_S)
         self._mavsdk.destroy()
         log_unsubscribe()
 
@@ -124,8 +130,13 @@ class MavsdkLink:
 
     async def steer(self, setpoint: Setpoint) -> None:
         """Send this setpoint now, and again at 20 Hz until the next."""
-        self.streaming = True  # from the first setpoint on, before Offboard is asked for
-        await self._request("steering", lambda v: put(v.offboard, setpoint))
+
+        def send(vehicle: Vehicle) -> Awaitable[object]:
+            self._setpoint = asyncio.ensure_future(put(vehicle.offboard, setpoint))
+            self.streaming = True  # from the first setpoint on, before Offboard is asked for
+            return self._setpoint
+
+        await self._request("steering", send)
 
     async def request_heartbeat(self) -> None:
         """Ask for HEARTBEAT now; no harm if the vehicle does not know the request."""
@@ -153,7 +164,7 @@ class MavsdkLink:
             await asyncio.wait([self._stopping])
         if self._vehicle is None or not self._known:
             raise AutopilotError(f"No vehicle to ask for {what}.")
-        request = asyncio.ensure_future(call(self._vehicle))
+        request = self._begin(call(self._vehicle))
         cancelled: asyncio.CancelledError | None = None
         while not request.done():
             try:
@@ -161,7 +172,6 @@ class MavsdkLink:
             except asyncio.CancelledError as error:
                 cancelled = error
         if cancelled is not None:
-            _ = request.cancelled() or request.exception()  # seen: nobody else asks for it
             raise cancelled
         try:
             request.result()
@@ -170,6 +180,19 @@ class MavsdkLink:
             raise AutopilotError(f"The vehicle did not accept {what}: {reason}.") from error
         except MavsdkError as error:
             raise AutopilotError(f"The vehicle did not accept {what}: {error}.") from error
+
+    def _begin(self, work: Awaitable[object]) -> asyncio.Future[object]:
+        """Have MAVSDK's thread begin it. Nobody may wait for it in the end: its error counts as
+        seen."""
+        request = asyncio.ensure_future(work)
+        self._requests.add(request)
+
+        def done(request: asyncio.Future[object]) -> None:
+            self._requests.discard(request)
+            _ = request.cancelled() or request.exception()
+
+        request.add_done_callback(done)
+        return request
 
     # -- the vehicle's life -----------------------------------------------------------------
 
@@ -226,9 +249,13 @@ class MavsdkLink:
             self._stopping = self._spawn(self._stop_repeating(self._vehicle))
 
     async def _stop_repeating(self, vehicle: Vehicle) -> None:
-        """MAVSDK stops its setpoints before it asks for Hold, which may go unanswered."""
+        """MAVSDK stops its setpoints before it asks for Hold, which may go unanswered. A setpoint
+        still on its way into MAVSDK comes first: after the stop it would begin the repetition
+        anew."""
+        if self._setpoint is not None:
+            await asyncio.wait([self._setpoint])
         try:
-            await vehicle.offboard.stop()
+            await asyncio.shield(self._begin(vehicle.offboard.stop()))
         except MavsdkError as error:
             log.debug("hold unanswered", error=str(error))
 
@@ -247,7 +274,7 @@ class MavsdkLink:
 
     async def _try(self, what: str, setting: Awaitable[object]) -> None:
         try:
-            await setting
+            await asyncio.shield(self._begin(setting))
         except MavsdkError as error:
             log.warning("the vehicle did not take a setting", setting=what, error=str(error))
 

@@ -20,7 +20,7 @@ from racer.flight.monitor import FlightMonitor
 from racer.flight.plan import RacePlan
 from racer.flight.policy_pilot import fly_race
 from racer.flight.report import RaceReport
-from racer.flight.state import Commanded, Landed, Phase, refusal
+from racer.flight.state import OUR_MODES, Commanded, Landed, Phase, refusal
 from racer.flight.watch import Watch
 
 log = structlog.get_logger()
@@ -115,9 +115,11 @@ class Pilot:
         return " It was told to hold."
 
     async def leave(self) -> None:
-        """Before the controller ends: nobody steers any more, so the vehicle holds its place."""
+        """Before the controller ends: nobody steers any more, so the vehicle holds its place. One
+        that somebody else has taken over is left to them."""
         state = self._monitor.state
-        if state.connected and (self._autopilot.streaming or state.mode == "OFFBOARD"):
+        steered = state.mode == "OFFBOARD" or self._autopilot.streaming
+        if state.connected and steered and state.mode in OUR_MODES:
             await self._autopilot.hold()
 
     def _refusal(self, command: Command) -> str | None:

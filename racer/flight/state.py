@@ -16,6 +16,7 @@ from enum import Enum, StrEnum
 from racer.flight.commands import VELOCITIES, Command
 
 MIN_MOVE_HEIGHT_M = 1.0  # below it a vehicle that is climbing or landing is not steered
+OUR_MODES = ("OFFBOARD", "HOLD")  # we fly; in others a pilot's sticks, Return or Land do
 _TAKING_OFF = (Command.TAKEOFF, Command.FLY_POLICY)  # commands that arm a vehicle on the ground
 
 

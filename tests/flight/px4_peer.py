@@ -39,6 +39,7 @@ class Px4Peer:
         self.armed = in_air
         self.custom_mode = HOLD
         self.silent = False
+        self.deaf = False  # it tells, and answers nothing
         self.reports_motion = True  # ODOMETRY
         self.landed_state: int | None = None  # MAV_LANDED_STATE instead of what `in_air` says
         self.answers: dict[int, list[int]] = {}  # MAV_CMD -> MAV_RESULTs; default one ACCEPTED
@@ -115,7 +116,7 @@ class Px4Peer:
             data = self._socket.recv(2048)
         except TimeoutError:
             return
-        for message in [] if self.silent else self._mav.parse_buffer(data) or []:
+        for message in [] if self.silent or self.deaf else self._mav.parse_buffer(data) or []:
             if message.get_type() == "COMMAND_LONG":
                 self._answer(message)
             elif message.get_type() == "PARAM_SET":

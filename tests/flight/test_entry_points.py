@@ -69,6 +69,16 @@ def test_the_controller_ends_within_a_second_of_a_signal(
         assert time.monotonic() - started < 1.0
 
 
+def test_the_controller_ends_while_the_vehicle_owes_it_answers(environment: dict[str, str]) -> None:
+    """Freed under a thread that waits for an acknowledgement, MAVSDK never let the program go."""
+    peer = Px4Peer(14540 + int(environment["VEHICLE_INSTANCE"]), in_air=True)
+    peer.deaf = True
+    with ground(environment) as node, peer, controller(environment) as process:
+        node.wait_state(20.0, connected=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=8) == 0
+
+
 def test_a_second_controller_is_told_who_holds_the_port(environment: dict[str, str]) -> None:
     with ground(environment) as node, controller(environment) as process:
         node.wait_state(20.0, phase="disconnected")

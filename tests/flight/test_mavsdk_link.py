@@ -14,7 +14,7 @@ import pytest
 
 from racer.errors import ConfigurationError
 from racer.flight.autopilot import AutopilotError
-from racer.flight.commands import Command
+from racer.flight.commands import BodyVelocity, Command
 from racer.flight.connect import open_vehicle
 from racer.flight.mavsdk_link import MavsdkLink
 from racer.flight.monitor import FlightMonitor
@@ -253,6 +253,50 @@ def test_a_request_comes_after_the_end_of_the_repetition_that_a_loss_started() -
             await request
 
     asyncio.run(script())
+
+
+def test_a_setpoint_on_its_way_comes_before_the_end_of_the_repetition(port: int) -> None:
+    """After the end it would begin the repetition anew, to a vehicle that is lost."""
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script() -> None:
+        monitor = FlightMonitor()
+        async with MavsdkLink(f"udpin://127.0.0.1:{port}", monitor) as link:
+            with peer:
+                assert await until(lambda: "MIS_TAKEOFF_ALT" in peer.parameters)
+                await link.fly(BodyVelocity())
+                late = link._setpoint = asyncio.get_running_loop().create_future()
+                held = peer.commands.count(SET_MODE)
+                await link._lost("a test")
+                await asyncio.sleep(0.2)
+                assert peer.commands.count(SET_MODE) == held
+                late.set_result(None)
+                assert await until(lambda: peer.commands.count(SET_MODE) > held)
+
+    asyncio.run(script())
+
+
+def test_a_setpoint_that_found_no_vehicle_is_not_repeated() -> None:
+    async def script() -> None:
+        link = MavsdkLink("udpin://127.0.0.1:0", FlightMonitor())
+        with pytest.raises(AutopilotError, match="No vehicle"):
+            await link.steer(BodyVelocity())
+        assert not link.streaming
+
+    asyncio.run(script())
+
+
+def test_who_took_over_keeps_the_vehicle_when_the_controller_leaves(port: int) -> None:
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        peer.custom_mode = POSCTL
+        assert await monitor.wait_for(lambda: monitor.state.mode == "POSCTL", timeout_s=3.0)
+        await pilot.leave()
+        assert peer.custom_mode == POSCTL
+
+    fly(peer, port, script)
 
 
 def unknown_landed(peer: Px4Peer) -> Px4Peer:
