@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from racer.errors import RacerError
+from racer.errors import RacerError, UnavailableError
 from racer.flight.commands import CommandRequest, CommandResult, parse_request
 from racer.flight.connect import Fail, open_vehicle
 from racer.flight.monitor import FlightMonitor, Update
@@ -38,13 +39,19 @@ class Hangar:
         """`runs`: a folder with one folder a training run, named by its id."""
         self._runs = runs
         self._airframe = airframe
+        # Not the event loop's threads: setpoints pass through those, and a disk may hang.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="policies")
 
     async def fetch(self, policy: str) -> RacePlan:
         """The policy of that run. Raises RacerError; checks and loads off the event loop."""
-        return await asyncio.to_thread(self._fetch, policy)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._loader, self._fetch, policy)
 
     def _fetch(self, policy: str) -> RacePlan:
-        return load_plan(run_folder(self._runs, policy), airframe=self._airframe)
+        try:
+            return load_plan(run_folder(self._runs, policy), airframe=self._airframe)
+        except OSError as error:
+            raise UnavailableError(f"The policy cannot be read: {error.strerror}.") from error
 
 
 class Controller:

@@ -71,7 +71,10 @@ def run_folder(runs: Path, run_id: str) -> Path:
     for name in (str(uuid), uuid.hex):
         if (runs / name / MANIFEST_FILE).is_file():
             return runs / name
-    raise NotFoundError(f"There is no trained policy {uuid}. Train it to its end first.")
+    raise NotFoundError(
+        f"The controller finds no trained policy {uuid} in its DATA_DIR/runs. Train it to its end "
+        "first; a controller that was started by itself needs the web service's DATA_DIR."
+    )
 
 
 def load_plan(folder: Path, *, airframe: str) -> RacePlan:

@@ -16,7 +16,7 @@ from racer.flight.connect import open_vehicle
 from racer.flight.pilot import Pilot
 from racer.flight.plan import RacePlan, load_plan
 from racer.flight.report import RaceReport
-from racer.flight.state import no_vehicle
+from racer.flight.state import OUR_MODES, no_vehicle
 
 _PATIENCE_S = 30.0  # for a vehicle to be heard; PX4 boots in five
 
@@ -33,8 +33,10 @@ async def fly_policy_folder(
     """Race the policy in `folder` on the vehicle at the MAVSDK connection `url`, `flights` times.
 
     Takes off if need be and lands at the end unless told not to. A race that the safety envelope
-    or the judge ended is a report like any other; it says why. Raises RacerError when nothing can
-    be flown: no such policy, another `airframe`, no vehicle, a vehicle that refuses.
+    or the judge ended is a report like any other; it says why. A vehicle that somebody or something
+    else took over (another mode) is left to them: the reports end there and nothing lands it.
+    Raises RacerError when nothing can be flown: no such policy, another `airframe`, no vehicle, a
+    vehicle that refuses.
     """
     plan = await asyncio.to_thread(load_plan, Path(folder), airframe=airframe)
     async with open_vehicle(url) as (pilot, monitor):
@@ -42,12 +44,14 @@ async def fly_policy_folder(
             lambda: monitor.state.connected and monitor.odometry is not None, timeout_s=patience_s
         ):
             raise UnavailableError(no_vehicle(url))
-        reports = []
+        reports: list[RaceReport] = []
+        taken_over = False
         try:
-            for _ in range(flights):
+            while len(reports) < flights and not taken_over:
                 reports.append(await _race(pilot, plan))
+                taken_over = monitor.state.mode not in OUR_MODES
         finally:
-            if land:
+            if land and not taken_over:
                 await pilot.execute(Command.LAND)
             await pilot.leave()
         return reports

@@ -25,6 +25,7 @@ from racer.flight.px4 import OdometrySample
 from racer.flight.race import RaceState, Stage, Tick, advance, aim, begin
 from racer.flight.ratekeeper import Ratekeeper
 from racer.flight.report import RaceReport, Recording
+from racer.flight.state import OUR_MODES, Landed
 from racer.flight.watch import Watch
 
 log = structlog.get_logger()
@@ -35,7 +36,6 @@ USUAL_HZ = 30.0
 _HEARTBEAT_TICKS = 20  # asked for five times a second: unasked it comes once
 _FIRST_S = 2.0  # the telemetry answers within this
 _STILL_M_S, _BRAKE_S = 0.5, 8.0
-_LEFT_TO = ("OFFBOARD", "HOLD")  # in any other mode somebody or something else flies by now
 
 
 async def fly_race(plan: RacePlan, autopilot: Autopilot, monitor: FlightMonitor) -> RaceReport:
@@ -48,24 +48,38 @@ async def fly_race(plan: RacePlan, autopilot: Autopilot, monitor: FlightMonitor)
     with monitor.listening(flight.hear):
         await autopilot.stream_odometry(TELEMETRY_HZ)
         try:
-            state = await flight.fly()
+            report = flight.report(await flight.fly())
+            await _end(report, Watch(autopilot, monitor), monitor)
+        except BaseException as error:
+            await _let_go(autopilot, monitor, brake=isinstance(error, asyncio.CancelledError))
+            raise
         finally:
             await autopilot.stream_odometry(USUAL_HZ)
-        report = flight.report(state)
-        await _end(report, Watch(autopilot, monitor), monitor)
     return report
 
 
 async def _end(report: RaceReport, watch: Watch, monitor: FlightMonitor) -> None:
     """Hold. A vehicle that somebody else took over is left to them: MAVSDK stops repeating
     setpoints by itself when the heartbeat shows another mode."""
-    if monitor.state.mode not in _LEFT_TO:
+    if monitor.state.mode not in OUR_MODES:
         return
     try:
         await watch.hold()
+        await watch.seen(lambda: _speed_m_s(monitor) < _STILL_M_S, _BRAKE_S)
     except AutopilotError as error:
         raise AutopilotError(f"{report.summary()} {error.message}") from error
-    await watch.seen(lambda: _speed_m_s(monitor) < _STILL_M_S, _BRAKE_S)
+
+
+async def _let_go(autopilot: Autopilot, monitor: FlightMonitor, *, brake: bool) -> None:
+    """A race was broken off from outside or by an error, and MAVSDK would repeat its last setpoint
+    for ever. `brake`: another command follows, which finds a braking vehicle, however long it takes
+    to act. Otherwise hold: nobody follows."""
+    if not autopilot.streaming or monitor.state.mode not in OUR_MODES:
+        return
+    try:
+        await (autopilot.steer(BodyVelocity()) if brake else autopilot.hold())
+    except AutopilotError as error:  # what broke the race off is raised: it came first
+        log.warning("the vehicle could not be held after a race", error=error.message)
 
 
 def _speed_m_s(monitor: FlightMonitor) -> float:
@@ -94,7 +108,10 @@ class _Flight:
         if not isinstance(update, OdometrySample):
             return
         self._clock.hear(update.stamp_s, self._now())
-        before, self._sample = self._sample, update
+        before = self._sample
+        if before is not None and update.stamp_s <= before.stamp_s:
+            return  # overtaken on its way, or the vehicle's clock jumped: then this grows too old
+        self._sample = update
         if before is not None:
             expected = extrapolate(before, update.stamp_s - before.stamp_s).position
             self._jump_m = max(self._jump_m, dist(expected, update.position))
@@ -108,8 +125,11 @@ class _Flight:
         await watch.demand(
             lambda: self._sample is not None, _FIRST_S, "The vehicle did not tell its position"
         )
-        motion, _ = self._motion(self._now())
-        state = begin(self._plan, motion.position, self._now())
+        now_s = self._now()
+        motion, age_s = self._motion(now_s)
+        state = begin(self._plan, self._facts(motion, age_s, 0.0), now_s)
+        if not state.steering:
+            return state
         await watch.offboard(self._place(state, motion))
         state = replace(state, since_s=self._now())
         keeper = Ratekeeper(CONTROL_HZ, self._now)
@@ -159,9 +179,12 @@ class _Flight:
 
     def _facts(self, motion: Motion, age_s: float, lag_s: float) -> Facts:
         jump_m, self._jump_m = self._jump_m, 0.0
+        vehicle = self._monitor.state
         return Facts(
-            connected=self._monitor.state.connected,
-            mode=self._monitor.state.mode,
+            connected=vehicle.connected,
+            mode=vehicle.mode,
+            flying=vehicle.armed and vehicle.landed is not Landed.ON_GROUND,
+            critical=vehicle.critical,
             age_s=age_s,
             lag_s=lag_s,
             jump_m=jump_m,

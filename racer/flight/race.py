@@ -1,6 +1,7 @@
 """A policy's flight as a pure state machine: what happens next, given what is known now.
 
     APPROACH -> SETTLE -> RACE -> BRAKE -> OVER
+    APPROACH, SETTLE -> BRAKE when the vehicle is not where the way to the start leads
     any -> OVER at once when the vehicle can no longer be steered or seen
 
 A race ends in BRAKE, finished or not: PX4's own Hold took 20 m to stop from 10 m/s, through other
@@ -15,11 +16,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 from math import atan2, dist, remainder, sqrt, tau
 
 import numpy as np
 
-from racer.flight.envelope import Facts, breach, link_breach
+from racer.flight.envelope import (
+    Envelope,
+    Facts,
+    breach,
+    link_breach,
+    motion_breach,
+    way_envelope,
+)
 from racer.flight.judge import Course, obstruction
 from racer.flight.plan import RacePlan
 from racer.flight.px4 import Vector
@@ -53,11 +62,12 @@ class RaceState:
     """One moment of it."""
 
     way: tuple[Vector, ...]  # places still to fly to; the last one is the start
+    way_envelope: Envelope  # holds until the race
     stage: Stage = Stage.APPROACH
     since_s: float = 0.0  # when this stage began
     still_since_s: float | None = None
     finished: bool = False  # every gate was passed
-    why: str = ""  # it ended before that
+    why: str = ""  # it ended before that, or what kept it from braking after it
 
     @property
     def steering(self) -> bool:
@@ -76,14 +86,32 @@ class Tick:
     hit: str | None = None  # what it met, by the judge
 
 
-def begin(plan: RacePlan, position: Vector, now_s: float) -> RaceState:
-    """Fly to the start from here: straight, or over the gates where one stands in the way."""
-    way = [plan.start]
-    if barred(plan.course, position, plan.start):
-        tops = [gate.centre[2] + gate.half_size + gate.frame for gate in plan.course.gates]
-        height = max(*tops, position[2], plan.start[2]) + _OVER_M
-        way = [(*position[:2], height), (*plan.start[:2], height), plan.start]
-    return RaceState(way=tuple(way), since_s=now_s)
+def begin(plan: RacePlan, facts: Facts, now_s: float) -> RaceState:
+    """Fly to the start from here: straight, or over gates and poles where one stands in the way.
+    Over at once, with the reason, where something stands above or below that way too."""
+    here, start, course = facts.position, plan.start, plan.course
+    way, why = [start], ""
+    if barred(course, here, start):
+        height = max(*_tops(course), here[2], start[2]) + _OVER_M
+        way = [(*here[:2], height), (*start[:2], height), start]
+        for before, after in pairwise([here, *way]):
+            if met := obstruction(course, before, after):
+                why = f"{met} stands in the way to the start: fly away from it first"
+    return RaceState(
+        way=tuple(way),
+        way_envelope=way_envelope(plan.envelope, facts, way),
+        stage=Stage.OVER if why else Stage.APPROACH,
+        since_s=now_s,
+        why=why,
+    )
+
+
+def _tops(course: Course) -> list[float]:
+    """Heights of what stands on the course, m."""
+    tops = [gate.centre[2] + gate.half_size + gate.frame for gate in course.gates]
+    if course.poles is not None:
+        tops += np.ravel(course.poles.base[2] + course.poles.height).tolist()
+    return tops
 
 
 def barred(course: Course, here: Vector, there: Vector) -> bool:
@@ -126,6 +154,8 @@ def _approach(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
     facts = tick.facts
     if why := link_breach(plan.envelope, facts):
         return _abort(state, tick, why)
+    if why := motion_breach(state.way_envelope, facts):
+        return replace(state, stage=Stage.BRAKE, since_s=tick.now_s, why=why)
     if len(state.way) > 1:
         if dist(facts.position, state.way[0]) < _ARRIVED_M:
             state = replace(state, way=state.way[1:])
@@ -166,9 +196,10 @@ def _race(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
 
 
 def _brake(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
-    slow = _speed(tick.facts) < BRAKED_M_S or tick.now_s - state.since_s > BRAKE_S
-    if slow or link_breach(plan.envelope, tick.facts):
-        return replace(state, stage=Stage.OVER, since_s=tick.now_s)
+    if why := link_breach(plan.envelope, tick.facts):
+        return _abort(state, tick, state.why or why)
+    if _speed(tick.facts) < BRAKED_M_S or tick.now_s - state.since_s > BRAKE_S:
+        return _abort(state, tick, state.why)
     return state
 
 

@@ -49,7 +49,7 @@ class RaceReport:
 
     course: str
     finished: bool
-    why: str  # it ended before its end; empty when it finished
+    why: str  # it ended before its end, or what happened while it braked after it; else empty
     passages: tuple[Passage, ...]
     all_passages: int  # of the course
     time_s: float  # from the first action to the last gate passed
@@ -65,5 +65,6 @@ class RaceReport:
         if self.laps_s:
             timing += f", laps {' '.join(f'{lap:.2f}' for lap in self.laps_s)} s"
         if self.finished:
-            return f"Flew {self.course} in {self.time_s:.2f} s: {timing}. Holding."
+            after = f"While it braked, {self.why}." if self.why else "Holding."
+            return f"Flew {self.course} in {self.time_s:.2f} s: {timing}. {after}"
         return f"The policy's flight of {self.course} ended: {self.why}. {timing}."

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 
+from racer.errors import UnavailableError
 from racer.flight.commands import CommandResult
 from racer.flight.connect import open_vehicle
 from racer.flight.controller import Controller, Hangar, serve
@@ -46,6 +47,12 @@ def test_a_command_that_comes_while_it_leaves_is_refused(
     asyncio.run(script())
     stopping = "The controller is stopping."
     assert answers == [CommandResult("move_forward", ok=False, message=stopping, id="e5")]
+
+
+def test_a_policy_that_cannot_be_read_is_an_answer_not_a_crash() -> None:
+    hangar = Hangar(Path("/" + "n" * 300), "x500")  # no disk has such a name
+    with pytest.raises(UnavailableError, match="cannot be read: File name too long"):
+        asyncio.run(hangar.fetch("1b4e28ba2fa141d2883f0016d3cca427"))
 
 
 def test_a_dead_ros_thread_ends_the_controller(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

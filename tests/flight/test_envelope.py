@@ -6,7 +6,14 @@ from math import cos, inf, nan, radians, sin
 
 import pytest
 
-from racer.flight.envelope import Envelope, Facts, breach, link_breach
+from racer.flight.envelope import (
+    Envelope,
+    Facts,
+    breach,
+    link_breach,
+    motion_breach,
+    way_envelope,
+)
 from tests.flight.policies import NORTH
 
 ENVELOPE = Envelope(
@@ -15,6 +22,8 @@ ENVELOPE = Envelope(
 WELL = Facts(
     connected=True,
     mode="OFFBOARD",
+    flying=True,
+    critical=False,
     age_s=0.02,
     lag_s=0.001,
     jump_m=0.02,
@@ -38,6 +47,8 @@ LINK = [
     ({"connected": False}, "heartbeat was lost"),
     ({"mode": "HOLD"}, "left Offboard for HOLD"),
     ({"mode": "POSCTL"}, "left Offboard for POSCTL"),
+    ({"flying": False}, "on the ground or its motors are off"),
+    ({"critical": True}, "went into failsafe"),
     ({"age_s": 0.42}, "0.42 s old (limit 0.40 s)"),  # 1.5 m at 3.74 m/s
     ({"age_s": 0.51, "velocity": (0.1, 0.0, 0.0)}, "0.51 s old (limit 0.50 s)"),
     ({"age_s": 0.3, "velocity": (0.0, 5.5, 0.0)}, "0.30 s old (limit 0.27 s)"),
@@ -109,3 +120,40 @@ def test_no_answer_that_is_not_finite_is_flown(place: int, value: float) -> None
 )
 def test_the_limits_themselves_are_allowed(changes: dict[str, object]) -> None:
     assert breach(ENVELOPE, WELL._replace(**changes), CALM) is None
+
+
+WAY = ((25.0, 2.0, 12.0), (0.0, 0.0, 12.0), (0.0, 0.0, 2.5))
+HERE = WELL._replace(position=(25.0, 2.0, 2.0), velocity=(0.0, 0.0, 0.0))
+
+
+def test_the_way_to_the_start_may_begin_outside_the_course_and_lead_over_it() -> None:
+    way = way_envelope(ENVELOPE, HERE, WAY)
+    for place in (HERE.position, *WAY, (26.5, 3.5, 13.5), (-8.9, -6.9, 1.6)):
+        assert motion_breach(way, HERE._replace(position=place)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"position": (27.5, 0.0, 2.5)}, "east 27.5 m is outside"),
+        ({"position": (0.0, -7.5, 2.5)}, "north -7.5 m is outside"),
+        ({"position": (0.0, 0.0, 14.5)}, "height 14.5 m is outside"),
+        ({"position": (0.0, 0.0, 0.2)}, "height 0.2 m is outside"),
+        ({"velocity": (3.0, 3.0, 0.0)}, "speed of 4.2 m/s is above 4.0 m/s"),
+        ({"attitude": rolled(75.0)}, "tilt of 75"),
+    ],
+)
+def test_who_strays_on_the_way_to_the_start_is_stopped(
+    changes: dict[str, object], says: str
+) -> None:
+    why = motion_breach(way_envelope(ENVELOPE, HERE, WAY), HERE._replace(**changes))  # type: ignore[arg-type] # fields of Facts
+    assert why is not None
+    assert says in why
+
+
+def test_who_comes_in_fast_and_tilted_has_room_to_brake() -> None:
+    fast = HERE._replace(velocity=(10.0, 0.0, 0.0), attitude=rolled(120.0))
+    way = way_envelope(ENVELOPE, fast, WAY)
+    assert motion_breach(way, fast) is None
+    assert motion_breach(way, fast._replace(position=(45.0, 2.0, 3.0))) is None
+    assert motion_breach(way, fast._replace(position=(60.0, 2.0, 3.0))) is not None

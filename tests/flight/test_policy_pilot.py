@@ -19,14 +19,15 @@ from racer.flight.commands import Command, CommandResult
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
 from racer.flight.plan import RacePlan
+from racer.flight.policy_flight import fly_policy_folder
 from racer.flight.state import Phase
 from racer.sim.airframe import load_airframe
-from tests.flight.policies import steering_plan
+from tests.flight.policies import steering_plan, write_steering_policy
 from tests.flight.px4_peer import HOLD, OFFBOARD, POSCTL, Px4Peer
 from tests.flight.test_mavsdk_link import connected, until
 from tests.support import claim_slot
 
-SET_MODE = 176
+SET_MODE, LAND = 176, 21
 BIAS = (0.1, -0.2, 0.05, 0.0)
 Story = Callable[[Pilot, FlightMonitor], Awaitable[None]]
 
@@ -160,6 +161,85 @@ def test_a_policy_that_answers_nonsense_is_never_flown(port: int, plan: RacePlan
             assert isfinite(message.thrust)
 
     tell(peer, port, story)
+
+
+def test_a_policy_that_breaks_leaves_a_vehicle_that_holds(port: int, plan: RacePlan) -> None:
+    """MAVSDK would repeat the last setpoint for ever."""
+    peer = at(port)
+    answers = iter([*[BIAS] * 50, None])
+
+    def act(_: np.ndarray) -> np.ndarray:
+        if (answer := next(answers)) is None:
+            raise ArithmeticError("the runtime broke")
+        return np.array(answer, np.float32)
+
+    async def story(pilot: Pilot, monitor: FlightMonitor) -> None:
+        with pytest.raises(ArithmeticError):
+            await race(pilot, replace(plan, act=act))
+        assert peer.custom_mode == HOLD
+        sent = len(peer.rates) + len(peer.setpoints)
+        await asyncio.sleep(0.3)
+        assert len(peer.rates) + len(peer.setpoints) == sent
+
+    tell(peer, port, story)
+
+
+def test_a_vehicle_that_disarms_ends_the_policy(port: int, plan: RacePlan) -> None:
+    """PX4 stays in Offboard after a crash."""
+    peer = at(port)
+
+    async def story(pilot: Pilot, monitor: FlightMonitor) -> None:
+        flight = race(pilot, plan)
+        assert await until(lambda: len(peer.rates) > 10, timeout_s=10.0)
+        peer.armed = False
+        result = await flight
+        assert not result.ok
+        assert "its motors are off" in result.message
+
+    tell(peer, port, story)
+
+
+def test_a_pre_empted_race_brakes_however_long_the_next_command_takes(
+    port: int, plan: RacePlan
+) -> None:
+    """Here the next race waits two seconds for telemetry, and gives up."""
+    peer = at(port)
+
+    async def story(pilot: Pilot, monitor: FlightMonitor) -> None:
+        first = race(pilot, plan)
+        assert await until(lambda: len(peer.rates) > 10, timeout_s=10.0)
+        peer.reports_motion = False
+        second = race(pilot, plan)
+        assert (await first).message == "Pre-empted by fly_policy."
+        await asyncio.sleep(0.1)
+        rates = len(peer.rates)
+        peer.setpoints.clear()
+        assert await until(lambda: len(peer.setpoints) > 5)
+        assert (peer.setpoints[-1].vx, peer.setpoints[-1].yaw_rate) == (0.0, 0.0)
+        assert "did not tell its position" in (await second).message
+        assert len(peer.rates) == rates
+        assert peer.custom_mode == HOLD
+
+    tell(peer, port, story)
+
+
+def test_who_took_over_is_not_landed_by_the_command_line(port: int, tmp_path: Path) -> None:
+    peer = at(port)
+    folder = write_steering_policy(tmp_path / "policy", "ctbr")
+
+    async def story() -> None:
+        with peer:
+            flying = asyncio.create_task(
+                fly_policy_folder(folder, url=f"udpin://127.0.0.1:{port}", flights=3)
+            )
+            assert await until(lambda: len(peer.rates) > 10, timeout_s=10.0)
+            peer.custom_mode = POSCTL
+            [report] = await flying
+            assert "left Offboard for POSCTL" in report.why
+            assert peer.custom_mode == POSCTL
+            assert LAND not in peer.commands
+
+    asyncio.run(story())
 
 
 def test_a_policy_that_does_not_exist_disturbs_nothing(port: int) -> None:
