@@ -15,7 +15,24 @@ from racer.rewards.diagnostics import RefusedError
 from racer.rewards.graph import Kind, Node, Number, kind_of, same, wider
 from racer.rewards.joining import MISSING
 from racer.rewards.machine import Machine, State
-from racer.rewards.values import Array, Conflict, Guard, ListRef, Tup, Value, describe
+from racer.rewards.values import (
+    Array,
+    Bound,
+    ClassRef,
+    Conflict,
+    DictRef,
+    Function,
+    Guard,
+    Instance,
+    ListRef,
+    Params,
+    Table,
+    Tup,
+    Value,
+    describe,
+)
+
+_IN_HEAP = (DictRef, ClassRef, Function, Instance)
 
 Cell: TypeAlias = tuple[str, int, str]  # ("frame" | "heap", id, name or "" for all of a list)
 
@@ -143,6 +160,24 @@ def join_shapes(a: Shape, b: Shape) -> Shape:
             )
         return Items(a.sort, tuple(map(join_shapes, a.of, b.of)), a.size)
     raise RefusedError("A value that is kept from step to step changes its sort.")
+
+
+def refuse_passing(shape: Shape, known: set[int]) -> None:
+    """Refuse objects that a step makes anew; `known`: heap ids from before the flight."""
+    if isinstance(shape, Fixed):
+        value = shape.value
+        if isinstance(value, _IN_HEAP) and value.id not in known:
+            raise RefusedError(
+                f"This is {describe(value)} that is made anew in a step, which cannot be kept to "
+                "the next one. Make it once, outside of the function, and change what it holds."
+            )
+        if isinstance(value, (Bound, Params, Table)):
+            raise RefusedError(f"This is {describe(value)}, which cannot be kept.")
+    elif isinstance(shape, Optional):
+        refuse_passing(shape.of, known)
+    elif isinstance(shape, Items):
+        for each in shape.of:
+            refuse_passing(each, known)
 
 
 def recall(machine: Machine, shape: Shape, leaves: Leaves) -> Value:

@@ -25,7 +25,7 @@ from racer.rewards.interpreter import GLOBALS, Interpreter
 from racer.rewards.joining import MISSING
 from racer.rewards.limits import MAX_ROUNDS
 from racer.rewards.machine import State, Work
-from racer.rewards.source import parse
+from racer.rewards.source import check_rules, parse
 from racer.rewards.values import POISON, Function, Params, PoisonedError, Value
 
 ENTRY = "reward_function"
@@ -56,6 +56,8 @@ def check(source: str) -> tuple[Program | None, tuple[Diagnostic, ...]]:
     tree = parse(source, report)
     if tree is not None:
         check_grammar(tree, report)
+    if tree is not None and not report.failed:
+        check_rules(tree, report)
     if tree is not None and not report.failed:
         try:
             program = _Checker(source, tree, report).program()
@@ -100,8 +102,8 @@ class _Checker:
         function = self._entry(machine)
         if machine.fault is not False:
             raise RefusedError("The module itself fails before the first step.", function.node)
-        machine.inputs.update(parameters.inputs(machine))
         first = machine.state.copy(True)
+        machine.inputs.update(parameters.inputs(machine))  # anew in each step, its lists too
         start = carried.cells_of(first)
         leaves = Leaves()
         for cell, shape in self._shapes.items():
@@ -147,6 +149,7 @@ class _Checker:
             began = start.get(cell, MISSING)
             old = shapes.get(cell) or carried.shape_of(machine, began, first, contents=contents)
             shapes[cell] = carried.join_shapes(old, new)
+            carried.refuse_passing(shapes[cell], set(first.heap))
         grown = shapes != self._shapes
         self._shapes = shapes
         return grown

@@ -62,7 +62,7 @@ def _compute(  # noqa: PLR0911 - one for each sort
         return xp.where(condition, *sides)
     real = [_real(arg, value, xp) for arg, value in zip(node.args, operands, strict=True)]
     if node.op == "lookup":
-        return inputs.row(node.data, real[0])
+        return inputs.row(node.data, xp.asarray(real[0]))
     if node.op == "table":
         found = xp.asarray(node.data, real[0].dtype)[real[0].astype("int32")]
         return found != 0 if node.kind == "bool" else found

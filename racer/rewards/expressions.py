@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from racer.rewards import arithmetic
 from racer.rewards.diagnostics import RefusedError
 from racer.rewards.graph import Number
+from racer.rewards.limits import MAX_ITEMS
 from racer.rewards.machine import Machine
 from racer.rewards.operators import (
     binary,
@@ -163,7 +164,10 @@ def _conditional(run: Interpreter, node: ast.IfExp) -> Value:
 
 
 def _tuple(run: Interpreter, node: ast.Tuple) -> Value:
-    return Tup(_items(run, node.elts))
+    items = _items(run, node.elts)
+    if len(items) > MAX_ITEMS:
+        raise RefusedError(f"A tuple may have at most {MAX_ITEMS:,} items.", node)
+    return Tup(items)
 
 
 def _list(run: Interpreter, node: ast.List) -> Value:
@@ -262,8 +266,9 @@ def _generate(
     run: Interpreter, generators: list[ast.comprehension], emit: Callable[[], None]
 ) -> None:
     first, rest = generators[0], generators[1:]
+    items = iterate(run, evaluate(run, first.iter), first.iter)
     with run.inner_names(first.target):
-        for item in iterate(run, evaluate(run, first.iter), first.iter):
+        for item in items:
             run.visit(first.iter)
             run.assign(first.target, item)
             if not all(_known_condition(run, condition) for condition in first.ifs):
@@ -287,7 +292,12 @@ def _known_condition(run: Interpreter, node: ast.expr) -> bool:
 
 def iterate(run: Machine, value: Value, node: ast.AST) -> tuple[Value, ...]:
     """The items that a `for` would see; their number must be known."""
-    value = run.present(value, node)
+    items = _iterate(run, run.present(value, node), node)
+    run.visit(node, len(items) // 8)
+    return items
+
+
+def _iterate(run: Machine, value: Value, node: ast.AST) -> tuple[Value, ...]:
     if isinstance(value, (ListRef, Tup)):
         return sequence_items(run, value)
     if isinstance(value, Range):

@@ -13,6 +13,7 @@ from racer.rewards.library.methods import method
 from racer.rewards.library.names import BUILTINS
 from racer.rewards.limits import MAX_CALL_DEPTH
 from racer.rewards.machine import Exit, Machine, Work
+from racer.rewards.scopes import Names, names_of
 from racer.rewards.values import (
     Bound,
     Builtin,
@@ -51,6 +52,7 @@ class Interpreter(Machine):
         self.scope = Scope(GLOBALS)
         self._scopes = {GLOBALS: self.scope}
         self._depth = 0
+        self._names: dict[ast.FunctionDef, Names] = {}
 
     # entry points that other modules use
 
@@ -128,7 +130,9 @@ class Interpreter(Machine):
     def inner_names(self, target: ast.expr) -> Iterator[None]:
         """The names of a comprehension are its own."""
         outer = self.scope
-        names = frozenset(each.id for each in ast.walk(target) if isinstance(each, ast.Name))
+        nodes = list(ast.walk(target))
+        self.visit(target, len(nodes))
+        names = frozenset(each.id for each in nodes if isinstance(each, ast.Name))
         self.scope = Scope(self.new_id(), outer, names, function=outer.function)
         self.state.frames[self.scope.frame] = {}
         try:
@@ -148,6 +152,12 @@ class Interpreter(Machine):
         finally:
             self.state.frames.pop(self.scope.frame, None)
             self.scope = outer
+
+    def names_of(self, node: ast.FunctionDef) -> Names:
+        """The names of a function, looked for once: a `def` may stand in a loop."""
+        if node not in self._names:
+            self._names[node] = names_of(node)
+        return self._names[node]
 
     def defining_frame(self) -> int:
         """The frame that a function defined here looks its outer names up in."""

@@ -59,6 +59,10 @@ def join(  # noqa: PLR0911 - one for each sort
         return Array(x.shape, tuple(select(condition, a, b) for a, b in pairs))
     if isinstance(x, ListRef) and isinstance(y, ListRef):
         return _lists(machine, condition, x, y, states)
+    if isinstance(x, str) and isinstance(y, str):
+        return Conflict(
+            "This is one text or another, depending on a condition. Use numbers, True and False."
+        )
     return Conflict(
         f"This is {describe(x)} or {describe(y)}, depending on a condition. "
         "Give it one sort of value in every branch."
@@ -118,5 +122,5 @@ def _lists(machine: Machine, condition: Number, x: ListRef, y: ListRef, states: 
         return Conflict("This list has a different length in two branches: keep its length fixed.")
     ref = ListRef(machine.new_id())
     states[2].heap[ref.id] = _each(machine, condition, first, second, states)
-    machine.merged_lists.add(ref.id)
+    machine.merged_lists |= {ref.id, x.id, y.id}  # a change of one would not reach the other
     return ref

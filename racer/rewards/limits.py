@@ -19,5 +19,5 @@ MAX_WORK = 60_000  # syntax nodes visited while loops are unrolled and calls inl
 MAX_NODES = 6_000  # operations of the compiled program
 MAX_ITEMS = 1_024  # in one list, tuple or range
 MAX_CALL_DEPTH = 16
-MAX_ROUNDS = 8  # of looking for what is carried from step to step
+MAX_ROUNDS = 40  # of looking for what is carried from step to step
 MAX_INTEGER = 2**53  # beyond it a float skips whole numbers

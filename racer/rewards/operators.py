@@ -47,7 +47,7 @@ def binary(machine: Machine, op: ast.operator, a: Value, b: Value, node: ast.AST
     if function is None:
         raise RefusedError("This operator is not accepted.", node)
     if isinstance(a, Array) or isinstance(b, Array):
-        return elementwise(machine, lambda x, y: function(machine, x, y, node), [a, b], node)
+        return elementwise(machine, _of_array(machine, op, function, node), [a, b], node)
     sequence = _sequences(machine, op, a, b, node)
     if sequence is not None:
         return sequence
@@ -57,6 +57,25 @@ def binary(machine: Machine, op: ast.operator, a: Value, b: Value, node: ast.AST
         machine.fault_if(True, node, "the value is None")
         return 0.0
     return function(machine, machine.number(a, node), machine.number(b, node), node)
+
+
+def _of_array(
+    machine: Machine, op: ast.operator, function: _Binary, node: ast.AST
+) -> Callable[[Number, Number], Number]:
+    """NumPy differs from Python where both are booleans, and for whole numbers' powers."""
+
+    def one(x: Number, y: Number) -> Number:
+        if kind_of(x) == kind_of(y) == "bool":
+            if isinstance(op, ast.Add):
+                return machine.graph.either(x, y)
+            if isinstance(op, ast.Sub):
+                raise RefusedError("NumPy does not subtract booleans: use float(…).", node)
+        if isinstance(op, ast.Pow) and kind_of(x) == kind_of(y) == "int":
+            negative = arithmetic.less(machine, y, 0, node)
+            machine.fault_if(negative, node, "NumPy has no negative powers of whole numbers")
+        return function(machine, x, y, node)
+
+    return one
 
 
 def _logical(machine: Machine, op: ast.operator, a: Value, b: Value, node: ast.AST) -> Value:
@@ -161,6 +180,8 @@ def as_array(machine: Machine, value: Value, node: ast.AST) -> Array:
         rows = [as_array(machine, item, node) for item in items]
         if len({row.shape for row in rows}) != 1 or len(rows[0].shape) != 1:
             raise RefusedError("Only arrays of one or two regular dimensions are accepted.", node)
+        if not rows[0].items:
+            raise RefusedError("The rows of this array are empty.", node)
         flat = tuple(number for row in rows for number in row.items)
         return Array((len(rows), *rows[0].shape), flat)
     return Array((len(items),), tuple(machine.number(item, node) for item in items))

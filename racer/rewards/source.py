@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 from racer.rewards.diagnostics import RefusedError, Report
 from racer.rewards.limits import (
@@ -46,6 +47,22 @@ def parse(source: str, report: Report) -> ast.Module | None:
     except ValueError as error:
         report.add_at(1, 1, _sentence(str(error)))
     return None
+
+
+def check_rules(tree: ast.Module, report: Report) -> None:
+    """Python's rules that are no matter of syntax: `break` outside of a loop, `global` too late.
+
+    CPython's own compiler knows them all. Nothing it makes is kept or run; only a tree that the
+    grammar has accepted may come here.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, "reward function", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        report.add_at(error.lineno or 1, max(error.offset or 1, 1), _sentence(error.msg))
+    except (RecursionError, MemoryError, ValueError):
+        report.add_at(1, 1, "The text cannot be compiled by Python.")
 
 
 class _PlacedError(RefusedError):

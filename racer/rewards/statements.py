@@ -12,9 +12,10 @@ from racer.rewards.diagnostics import RefusedError, TooLargeError
 from racer.rewards.library.names import MODULES
 from racer.rewards.machine import Exit
 from racer.rewards.operators import binary
-from racer.rewards.scopes import names_of, stored_names
+from racer.rewards.scopes import stored_names
 from racer.rewards.values import (
     POISON,
+    Array,
     ClassRef,
     Conflict,
     Function,
@@ -58,12 +59,15 @@ def _poison(run: Interpreter, node: ast.stmt) -> None:
     if isinstance(node, ast.Return):
         _set_aside(run, run.scope.returns, POISON)
         return
-    for name in stored_names([node]):
+    names = stored_names([node])
+    run.visit(node, len(names))
+    for name in names:
         if name in (run.scope.own or ()) or run.scope.own is None:
             run.state.frames[run.scope.frame][name] = POISON
 
 
 def _set_aside(run: Interpreter, exits: list[Exit], value: Value = None) -> None:
+    run.spend(len(run.state.heap) // 16)  # copied here, and again where they go on
     exits.append(Exit(run.state.copy(run.state.active), value))
     run.state.active = False
 
@@ -85,15 +89,25 @@ def _annotated(run: Interpreter, node: ast.AnnAssign) -> None:
 
 
 def _augmented(run: Interpreter, node: ast.AugAssign) -> None:
-    load = assignment.as_load(node.target)
-    old = run.present(expressions.evaluate(run, load), node)
+    place = assignment.place_of(run, node.target)
+    old = run.present(place.load(), node)
     added = expressions.evaluate(run, node.value)
-    if isinstance(old, ListRef) and isinstance(node.op, ast.Add):
-        assignment.replace_items(
-            run, old, (*run.items_of(old), *expressions.iterate(run, added, node)), node
-        )
+    if isinstance(old, Array):
+        raise RefusedError("An array is not changed in place here: write a = a + b.", node)
+    if isinstance(old, ListRef) and isinstance(node.op, (ast.Add, ast.Mult)):
+        if isinstance(node.op, ast.Add):
+            items = (*run.items_of(old), *expressions.iterate(run, added, node))
+        else:
+            items = run.items_of(_list_of(binary(run, node.op, old, added, node)))
+        assignment.replace_items(run, old, items, node)
         return
-    run.assign(node.target, binary(run, node.op, old, added, node))
+    place.store(binary(run, node.op, old, added, node))
+
+
+def _list_of(value: Value) -> ListRef:
+    if not isinstance(value, ListRef):
+        raise TypeError("a list times a number is a list")
+    return value
 
 
 def _if(run: Interpreter, node: ast.If) -> None:
@@ -159,7 +173,7 @@ def _function(run: Interpreter, node: ast.FunctionDef) -> None:
         raise RefusedError("* and ** are not accepted in a function's arguments.", node)
     defaults = tuple(expressions.evaluate(run, each) for each in given.defaults)
     function = Function(
-        run.new_id(), node, names_of(node), run.defining_frame(), defaults, bool(static)
+        run.new_id(), node, run.names_of(node), run.defining_frame(), defaults, bool(static)
     )
     run.state.heap[function.id] = {}
     run.store(node.name, function)

@@ -26,14 +26,19 @@ if TYPE_CHECKING:
     from racer.rewards.interpreter import Interpreter
 
 
-def subscript(run: Interpreter, owner: Value, node: ast.Subscript) -> Value:  # noqa: PLR0911 - one for each sort
+def subscript(run: Interpreter, owner: Value, node: ast.Subscript) -> Value:
     """owner[…]."""
     owner = run.present(owner, node)
     if isinstance(owner, (ListRef, Tup, Range, Table)) and isinstance(node.slice, ast.Slice):
         return _slice(run, owner, node.slice)
     if isinstance(owner, Array):
         return _array(run, owner, node)
-    index = run.evaluate(node.slice)
+    return item(run, owner, run.evaluate(node.slice), node)
+
+
+def item(run: Interpreter, owner: Value, index: Value, node: ast.AST) -> Value:
+    """owner[index] of all but arrays."""
+    owner = run.present(owner, node)
     if isinstance(owner, Params):
         return parameter(run, index, node)
     if isinstance(owner, DictRef):
@@ -223,7 +228,9 @@ def _matrix(
     if not isinstance(second, ast.Slice):
         return Array((len(cut),), tuple(each for each in cut if not isinstance(each, tuple)))
     flat = [each for each in cut if isinstance(each, tuple)]
-    return Array((len(flat), len(flat[0]) if flat else 0), tuple(n for row in flat for n in row))
+    if not flat or not flat[0]:
+        raise RefusedError("This part of the array is empty.", node)
+    return Array((len(flat), len(flat[0])), tuple(n for row in flat for n in row))
 
 
 def _along(

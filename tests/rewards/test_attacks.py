@@ -65,6 +65,20 @@ ATTACKS = {
     + "\n    "
     + "\n    ".join(f"if params['x'] > {i}: v{i} = v{i - 1}" for i in range(1, 900))
     + "\n    return v5 + q",
+    "stars in a tuple": BODY + "t = (1,)\n    for i in range(60):\n        t = (*t, *t)\n    return q",
+    "long zips": BODY + "x = [0] * 1024\n    for i in range(999):\n        for j in range(8):\n"
+    + "            k = zip(x, x, x, x, x, x, x, x)\n    return 1",
+    "long enumerations": BODY + "x = [0] * 1024\n    for i in range(999):\n        for j in range(8):\n"
+    + "            k = enumerate(x)\n    return 1",
+    "all of a long list": BODY + "x = [1] * 1024\n    for i in range(999):\n        for j in range(8):\n"
+    + "            k = all(x)\n    return 1",
+    "long definition in a loop": BODY + "for i in range(999):\n        for j in range(10):\n"
+    + "            def f():\n" + "                a = 1\n" * 3_000 + "    return q",
+    "many names in a comprehension": BODY + "for i in range(999):\n        for j in range(9):\n"
+    + "            a = [1 for (" + "a, " * 3_000 + ") in []]\n    return 1",
+    "state copied by continue": BODY + "for i in range(99):\n        for j in range(60):\n"
+    + "            x = []\n    for i in range(999):\n        for j in range(8):\n"
+    + "            continue\n    return 1",
     "format string": BODY + "x = f\"{__import__('os')}\"\n    return 1",
     "format string in print": BODY + "print(f\"{__import__('os')}\")\n    return 1",
     "format width": BODY + "x = f'{1:>1000000000}'\n    return 1",

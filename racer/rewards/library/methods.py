@@ -101,7 +101,9 @@ def _index(run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Va
 
 def _count(run: Interpreter, owner: ListRef | Tup, node: ast.Call, args: list[Value]) -> Value:
     found: Number = 0
-    for item in sequence_items(run, owner):
+    items = sequence_items(run, owner)
+    run.visit(node, len(items))
+    for item in items:
         same = run.graph.select(equals(run, item, args[0], node), 1, 0)
         found = arithmetic.add(run, found, same, node)
     return found
@@ -133,6 +135,7 @@ def _dict_get(run: Interpreter, owner: DictRef, node: ast.Call, args: list[Value
 
 
 def _keys(run: Interpreter, owner: DictRef, node: ast.Call, args: list[Value]) -> Value:
+    run.visit(node, len(run.attributes_of(owner.id)))
     return Tup(tuple(unkey(key) for key in run.attributes_of(owner.id)))
 
 
@@ -142,6 +145,7 @@ def _values(run: Interpreter, owner: DictRef, node: ast.Call, args: list[Value])
 
 def _items(run: Interpreter, owner: DictRef, node: ast.Call, args: list[Value]) -> Value:
     pairs = run.attributes_of(owner.id).items()
+    run.visit(node, len(pairs))
     return Tup(tuple(Tup((unkey(key), value)) for key, value in pairs))
 
 

@@ -171,7 +171,9 @@ def _all_or_any(name: str, conjunction: bool) -> Builtin:
         graph = machine.graph
         combine = graph.both if conjunction else graph.either
         found: Number = conjunction
-        for item in iterate(machine, args[0], node):
+        items = iterate(machine, args[0], node)
+        machine.visit(node, len(items))
+        for item in items:
             found = combine(found, machine.truth(item, node))
         return found
 
@@ -221,12 +223,14 @@ def _enumerate(
     if not isinstance(start, int):
         raise RefusedError("enumerate() starts at a constant.", node)
     items = iterate(machine, args[0], node)
+    machine.visit(node, len(items))
     return machine.new_list(tuple(Tup((start + i, item)) for i, item in enumerate(items)))
 
 
 def _zip(machine: Machine, node: ast.Call, args: list[Value], kwargs: dict[str, Value]) -> Value:
     check_arguments("zip", node, (args, kwargs), least=1, most=8)
     columns = [iterate(machine, arg, node) for arg in args]
+    machine.visit(node, sum(map(len, columns)))
     return machine.new_list(tuple(Tup(tuple(row)) for row in zip(*columns, strict=False)))
 
 
