@@ -16,8 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from racer.flight.px4 import OdometrySample, Vector
-from racer.geometry.gates import GateFrame, cross_gate
+from racer.geometry.gates import GateFrame, cross_gate, in_gate_axes
 from racer.geometry.obstacles import Cylinder, touches
+
+_STEP_M = 0.1  # between the places that a way is looked at
 
 
 class Passage(NamedTuple):
@@ -127,3 +129,17 @@ def obstruction(
         if met.size:
             return f"pole {int(met[0]) + 1}"
     return None
+
+
+def scraped(course: Course, before: Vector, after: Vector) -> str | None:
+    """Whose frame the hull meets on a way that need not cross a gate's plane: up along it."""
+    count = 2 + int(dist(before, after) / _STEP_M)
+    x, y, z = np.linspace(before, after, count).T[:, :, None]  # (points, 1) against (G,)
+    gates, radius = course.table, course.radius_m
+    ahead, left, up = in_gate_axes(gates, (x, y, z))
+    square = np.maximum(np.abs(left), np.abs(up))
+    out = np.where(gates.round > 0.0, np.hypot(left, up), square)
+    inner, outer = gates.half_size - radius, gates.half_size + gates.frame + radius
+    met = (np.abs(ahead) <= radius) & (inner < out) & (out < outer)
+    hit = np.flatnonzero(met.any(axis=0))
+    return f"the frame of gate {int(hit[0]) + 1}" if hit.size else None

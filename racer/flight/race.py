@@ -29,7 +29,7 @@ from racer.flight.envelope import (
     motion_breach,
     way_envelope,
 )
-from racer.flight.judge import Course, obstruction
+from racer.flight.judge import Course, obstruction, scraped
 from racer.flight.plan import RacePlan
 from racer.flight.px4 import Vector
 from racer.geometry.gates import cross_gate
@@ -95,7 +95,7 @@ def begin(plan: RacePlan, facts: Facts, now_s: float) -> RaceState:
         height = max(*_tops(course), here[2], start[2]) + _OVER_M
         way = [(*here[:2], height), (*start[:2], height), start]
         for before, after in pairwise([here, *way]):
-            if met := obstruction(course, before, after):
+            if met := obstruction(course, before, after) or scraped(course, before, after):
                 why = f"{met} stands in the way to the start: fly away from it first"
     return RaceState(
         way=tuple(way),
