@@ -52,6 +52,8 @@ _OPTIONS: dict[str, tuple[type, str, str]] = {  # option: type, key of the confi
 }
 _LOG_LEVEL = "WARNING"  # the worker's: its lines would come between ours
 _WEIGHTS = "policy.safetensors"
+_RESULTS = (_WEIGHTS, "policy.onnx", "manifest.json", "flight.npz", "epochs.jsonl", "config.json")
+_EARLIER = ".earlier"  # behind the names of what --force replaces, until there is something new
 _COLUMNS = (
     "epoch  accuracy  best lap  mean lap  gates  crashed     reward       loss   steps  seconds"
 )
@@ -86,8 +88,8 @@ def run(options: argparse.Namespace) -> int:
 
     data = get_settings().data_dir.resolve()
     config = configuration(options) | {"compile_cache": str(data / "jax_cache")}
-    folder = _prepare(options.out or data / "runs" / str(uuid4()), force=options.force)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _make(data, mode=0o700)  # as the service does: accounts and compiled programs lie there
+    folder = _prepare(options.out or data / "runs" / str(uuid4()), config, force=options.force)
     beside = sys.stderr if options.json else sys.stdout
     print(f"Training into {folder}. Compiling first; Ctrl-C ends it.", file=beside, flush=True)
     try:
@@ -97,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
     except RacerError:
         _leave_nothing(folder)
         raise
+    except OSError as error:  # of epochs.jsonl: a full disk
+        raise RacerError(f"Cannot write to {folder}: {error.strerror}.") from error
     if not options.json:
         print("\n" + conclusion(folder, last))
     return 0
@@ -126,15 +130,26 @@ def _read_reward(path: Path) -> str:
         raise InvalidInputError(f"Cannot read {path}: {error}.") from error
 
 
-def _prepare(folder: Path, *, force: bool) -> Path:
+def _make(folder: Path, *, mode: int = 0o777) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"Cannot write to {folder}: {error.strerror}.") from error
+
+
+def _prepare(folder: Path, config: dict[str, Any], *, force: bool) -> Path:
+    """The folder with the configuration; what an earlier training left is put aside."""
     if (folder / _WEIGHTS).exists() and not force:
         raise InvalidInputError(
             f"{folder} holds a training already. Choose another --out, or replace it with --force."
         )
+    _make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (_WEIGHTS, "policy.onnx", "manifest.json", "flight.npz", "epochs.jsonl"):
-            (folder / name).unlink(missing_ok=True)
+        for name in _RESULTS:
+            with suppress(FileNotFoundError):
+                (folder / name).rename(folder / (name + _EARLIER))
+        text = json.dumps(config, indent=2) + "\n"
+        (folder / "config.json").write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(f"Cannot write to {folder}: {error.strerror}.") from error
     return folder
@@ -145,10 +160,14 @@ def _train(folder: Path, *, as_json: bool) -> dict[str, Any]:
     last: dict[str, Any] = {}
     with _worker(folder) as worker, (folder / "epochs.jsonl").open("w") as curve:
         for line in worker.stdout or ():
-            message = json.loads(line)
+            if (message := _message(line)) is None:
+                print(line, end="", file=sys.stderr)  # what a library had to say
+                continue
             if "error" in message:
                 raise _failure(message)
             if "epoch" in message:
+                if not last:
+                    _forget_earlier(folder)
                 last = message
                 curve.write(line)
                 curve.flush()
@@ -161,6 +180,15 @@ def _train(folder: Path, *, as_json: bool) -> dict[str, Any]:
     if code != 0:
         raise RacerError(f"The training process ended early with code {code}; see above for why.")
     return last
+
+
+def _message(line: str) -> dict[str, Any] | None:
+    """A line of the worker's; None when it is none."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def _failure(message: dict[str, Any]) -> RacerError:
@@ -200,12 +228,22 @@ def _interrupted(folder: Path) -> int:
 
 
 def _leave_nothing(folder: Path) -> None:
-    """Take back what was put into the folder for a training that learnt nothing."""
-    if not (folder / _WEIGHTS).exists():
-        for name in ("config.json", "epochs.jsonl"):
-            (folder / name).unlink(missing_ok=True)
-        with suppress(OSError):  # the user's own files are in it
-            folder.rmdir()
+    """Take back what was done to the folder for a training that learnt nothing."""
+    if (folder / _WEIGHTS).exists():
+        return
+    for name in ("config.json", "epochs.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    for name in _RESULTS:
+        with suppress(FileNotFoundError):
+            (folder / (name + _EARLIER)).rename(folder / name)
+    with suppress(OSError):  # the user's own files are in it
+        folder.rmdir()
+
+
+def _forget_earlier(folder: Path) -> None:
+    """There is a new policy: what it replaces may go."""
+    for name in _RESULTS:
+        (folder / (name + _EARLIER)).unlink(missing_ok=True)
 
 
 def row(report: dict[str, Any]) -> str:

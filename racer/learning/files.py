@@ -22,7 +22,8 @@ def private_folder(folder: Path) -> bool:
     For files that are code. A folder of another user is not used, one of ours is closed.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in (folder.parent, folder):  # DATA_DIR too, when it is not there yet
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
         if found.st_uid != os.geteuid():
             log.warning("%s belongs to another user: nothing is kept there.", folder)

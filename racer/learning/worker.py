@@ -44,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     except RacerError as error:
         _say({"error": error.message, "status": error.status})
         return 1
+    except OSError as error:  # a full disk, most likely
+        _say({"error": f"The training cannot write its files: {error.strerror or error}."})
+        raise
     except Exception as error:
         _say({"error": f"The training stopped on an unexpected fault ({type(error).__name__})."})
         raise
@@ -69,7 +72,7 @@ def _read(config: Path) -> dict[str, Any]:
         given = json.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(f"Cannot read {config}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{config.name} is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise InvalidInputError(f"{config.name} must hold one JSON object.")

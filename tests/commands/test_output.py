@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +53,7 @@ def test_options_win_over_the_file_and_set_over_both(tmp_path: Path) -> None:
         ("a=ctbr", ("a", "ctbr")),
         ("a=x=y", ("a", "x=y")),
         ("a=", ("a", "")),
+        ("a=" + 100_000 * "[", ("a", 100_000 * "[")),
     ],
 )
 def test_a_value_is_json_or_else_text(text: str, expected: tuple[str, object]) -> None:
@@ -104,3 +108,70 @@ def test_one_race_that_did_not_finish_is_a_failure(capsys: pytest.CaptureFixture
     told = [json.loads(line) for line in lines[1:]]
     assert [one["finished"] for one in told] == [True, False]
     assert told[1]["why"] == "it left the course's bounds"
+
+
+EPOCH = {
+    **{"epoch": 1, "accuracy": 1.0, "gates_passed": 6.0, "crashed": 0.0, "reward": 0.1},
+    **{"loss": 0.1, "env_steps": 1, "seconds": 1.0},
+}
+
+
+def worker_that(says: list[str]) -> str:
+    """A program in the place of the training process: the real one takes half a minute."""
+    lines = [f"print({text!r}, flush=True)" for text in says]
+    learnt = "import pathlib, sys; out = pathlib.Path(sys.argv[-1])"
+    return "\n".join([learnt, *lines, "(out / 'policy.safetensors').write_text('new')"])
+
+
+def trained(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """What `train` makes of a training process that runs `program`."""
+    monkeypatch.setenv("DATA_DIR", str(folder / "data"))
+    (folder / "worker.py").write_text(program)
+    real = subprocess.Popen
+
+    def replaced(command: list[str], **given: Any) -> subprocess.Popen[str]:
+        return real([sys.executable, str(folder / "worker.py"), *command[3:]], **given)
+
+    monkeypatch.setattr("racer.commands.train.subprocess.Popen", replaced)
+    return train.run(options("--out", str(folder / "out"), *arguments))
+
+
+def test_force_replaces_a_training_only_by_one_that_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    earlier = {"policy.safetensors": "old", "manifest.json": "{}", "config.json": "{}"}
+    for name, text in earlier.items():
+        (out / name).write_text(text)
+    failing = 'print(\'{"error": "no such course", "status": 422}\')'
+    with pytest.raises(InvalidInputError, match="no such course"):
+        trained(tmp_path, failing, monkeypatch, "--force")
+    assert {path.name: path.read_text() for path in out.iterdir()} == earlier
+    monkeypatch.undo()
+    learning = worker_that([json.dumps(EPOCH), json.dumps({"done": True})])
+    assert trained(tmp_path, learning, monkeypatch, "--force") == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json",
+        "epochs.jsonl",
+        "policy.safetensors",
+    ]
+    assert (out / "policy.safetensors").read_text() == "new"
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_librarys_stray_line_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["a library says hello", "[1]", json.dumps(EPOCH), json.dumps({"done": True})]
+    assert trained(tmp_path, worker_that(said), monkeypatch) == 0
+    assert "hello" in capsys.readouterr().err
+    assert len((tmp_path / "out" / "epochs.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(InvalidInputError, match="Cannot write"):
+        trained(tmp_path, worker_that([]), monkeypatch)
