@@ -80,10 +80,6 @@ class ApgSettings(AlgorithmSettings):
             )
         if samples > 2**20:
             raise InvalidInputError("Training: num_envs × horizon must be 1,048,576 or less.")
-        if self.initial_std <= 0.0 or self.guide_softness_m <= 0.0:
-            raise InvalidInputError(
-                "Training: 'initial_std' and 'guide_softness_m' must be above 0."
-            )
 
 
 SETTINGS = ApgSettings

@@ -78,12 +78,6 @@ class SacSettings(AlgorithmSettings):
             raise InvalidInputError(
                 f"Training: num_envs × buffer_steps must be {_MAX_SAMPLES:,} or less."
             )
-        for name in ("target_rate", "average_rate", "final_learning_rate"):
-            if getattr(self, name) > 1.0:
-                raise InvalidInputError(f"Training: '{name}' must be 1 or less.")
-        for name in ("initial_temperature", "initial_std"):
-            if getattr(self, name) <= 0.0:
-                raise InvalidInputError(f"Training: '{name}' must be above 0.")
         if self.batch_size * self.n_step > _MAX_SAMPLES:
             raise InvalidInputError(
                 f"Training: batch_size × n_step must be {_MAX_SAMPLES:,} or less."

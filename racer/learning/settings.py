@@ -6,17 +6,26 @@ The defaults were found by measurement; docs/decisions/0007-learning.md has the 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from racer.errors import InvalidInputError
+
+MAX_HIDDEN = 1024  # units: as wide as a policy may be to be exported
+_MAX_WHOLE, _MAX_NUMBER = 2**21, 1e6  # beyond this nothing is meant, and memory or float32 ends
+_SHARES = frozenset(
+    {
+        *("discount", "gae_lambda", "final_learning_rate", "along_course", "good_starts"),
+        *("restarts", "finish_value", "target_rate", "average_rate"),
+    }
+)
+_POSITIVE = frozenset({"initial_std", "initial_temperature", "guide_softness_m"})
 
 
 @dataclasses.dataclass(frozen=True)
 class AlgorithmSettings:
     """Hyperparameters of an algorithm: a frozen dataclass of whole numbers and numbers.
 
-    Fields whose default is a whole number take whole numbers of 1 or more, the others finite
-    numbers of 0 or more; a subclass that wants more calls `super().__post_init__()` first.
+    Fields whose default is a whole number take whole numbers from 1, the others numbers from 0;
+    shares end at 1. A subclass that wants more calls `super().__post_init__()` first.
     """
 
     def __post_init__(self) -> None:
@@ -26,9 +35,14 @@ class AlgorithmSettings:
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 kind = "a whole number" if whole else "a number"
                 raise InvalidInputError(f"Training: '{field.name}' must be {kind}.")
-            if not math.isfinite(value) or value < (1 if whole else 0):
-                bound = "1 or more" if whole else "0 or more"
-                raise InvalidInputError(f"Training: '{field.name}' must be {bound}.")
+            low, high = (1, _MAX_WHOLE) if whole else (0, _MAX_NUMBER)
+            high = {"hidden": MAX_HIDDEN}.get(field.name, 1 if field.name in _SHARES else high)
+            if not low <= value <= high:  # also not when it is no number
+                raise InvalidInputError(
+                    f"Training: '{field.name}' must be from {low} to {high:,.0f}."
+                )
+            if field.name in _POSITIVE and value == 0.0:
+                raise InvalidInputError(f"Training: '{field.name}' must be above 0.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +82,10 @@ class PpoSettings(AlgorithmSettings):
             )
         if self.batch_size > 2**21:
             raise InvalidInputError("Training: num_envs × rollout_steps must be 2,097,152 or less.")
+        if self.batch_size * self.hidden > 2**28:  # numbers of a hidden layer: 1 GiB
+            raise InvalidInputError(
+                "Training: num_envs × rollout_steps × hidden must be 268,435,456 or less."
+            )
 
     @property
     def batch_size(self) -> int:

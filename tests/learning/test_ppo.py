@@ -11,7 +11,8 @@ import pytest
 
 from racer.errors import InvalidInputError
 from racer.learning.rollout import Batch, advantages, shuffle, unpack
-from racer.learning.settings import PpoSettings
+from racer.learning.settings import MAX_HIDDEN, PpoSettings
+from racer.policy.loading import MAX_WIDTH
 
 
 def test_advantages_equal_their_definition() -> None:
@@ -68,8 +69,21 @@ def test_a_shuffle_keeps_every_sample_whole_and_takes_each_once() -> None:
         ({"minibatches": 7}, "minibatches"),
         ({"averaging": 1.0}, "averaging"),
         ({"num_envs": 2**20}, "num_envs"),
+        ({"num_envs": 10**400}, "num_envs"),
+        ({"hidden": 1025}, "hidden"),
+        ({"hidden": 1024, "num_envs": 2**13}, "hidden"),
+        ({"initial_std": 0.0}, "initial_std"),
+        ({"discount": 1.01}, "discount"),
+        ({"along_course": 2.0}, "along_course"),
+        ({"finish_value": 1.5}, "finish_value"),
+        ({"learning_rate": 1e300}, "learning_rate"),
+        ({"std_floor": float("inf")}, "std_floor"),
     ],
 )
 def test_wrong_hyperparameters_are_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
         PpoSettings(**wrong)
+
+
+def test_every_policy_that_may_be_trained_may_be_exported() -> None:
+    assert MAX_HIDDEN == MAX_WIDTH
