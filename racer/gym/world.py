@@ -29,6 +29,7 @@ from racer.sim.task import Settings, Task, make_task, seen_obstacles
 from racer.sim.track import MAX_LAPS, Track, load_track
 
 OBSERVATION_BOUND = 100.0  # observations are of the order of one; beyond this they are clipped
+_ACTION_BOUND = 1e6  # what float32 can still square; actions are of the order of one
 _RATES: dict[ActionSpace, tuple[float, int]] = {"velocity": (25.0, 8), "ctbr": (50.0, 4)}
 
 
@@ -54,7 +55,7 @@ class Advance(NamedTuple):
     gates_passed: Numbers  # (N,) int32 since the start of the course
     steps: Numbers  # (N,) int32 control steps since the start of the flight
     cause: Numbers  # (N,) int32: a racer.sim.task.CrashCause
-    when: Numbers  # (N,) share of this step after which the last gate was passed
+    when: Numbers  # (N,) share of this step flown: up to the gate that it passed, or all of it
 
 
 Begin: TypeAlias = Callable[[Task, jax.Array, Numbers, Numbers], tuple[Flights, jax.Array]]
@@ -98,15 +99,17 @@ def make_world(
     course = track if isinstance(track, Track) else load_track(track)
     settings = Settings(
         action_space,
-        control_hz or hz,
-        substeps or steps,
+        hz if control_hz is None else control_hz,
+        steps if substeps is None else substeps,
         randomise=randomise,
         seen_obstacles=seen_obstacles(course),
     )
     if not (1.0 <= settings.control_hz <= 1000.0 and 1 <= settings.substeps <= 100):
         raise InvalidInputError("control_hz must be from 1 to 1000 and substeps from 1 to 100.")
-    if not (velocity_limit_m_s > 0.0 and yaw_limit_deg_s > 0.0 and wind_speed_m_s >= 0.0):
-        raise InvalidInputError("Limits must be above 0 and the wind 0 or more.")
+    if not (0.0 < velocity_limit_m_s <= 100.0 and 0.0 < yaw_limit_deg_s <= 3600.0):
+        raise InvalidInputError("Limits must be above 0 and at most 100 m/s and 3600 °/s.")
+    if not 0.0 <= wind_speed_m_s <= 50.0:
+        raise InvalidInputError("The wind must be from 0 to 50 m/s.")
     if laps is not None:
         if not 1 <= laps <= MAX_LAPS:
             raise InvalidInputError(f"laps must be from 1 to {MAX_LAPS}.")
@@ -119,6 +122,7 @@ def make_world(
         wind_speed_m_s=wind_speed_m_s,
     )
     vehicle = airframe if isinstance(airframe, Airframe) else load_airframe(airframe)
+    course.check_room(vehicle.body.collision_radius_m)
     begin, go = _compile(vehicle, settings, cast(Hashable, reward))
     return World(
         task=task,
@@ -131,14 +135,15 @@ def make_world(
 
 
 def as_actions(actions: NDArray[np.floating], count: int) -> NDArray[np.float32]:
-    """(N, 4) float32. Raises InvalidInputError for another shape or for NaN."""
-    found = np.asarray(actions, np.float32)
-    if found.shape != (count, ACTION_SIZE) or not np.isfinite(found).all():
+    """(N, 4) float32. Raises InvalidInputError for another shape, for NaN and for huge numbers."""
+    given = np.asarray(actions)
+    fine = given.shape == (count, ACTION_SIZE) and bool(np.all(np.abs(given) <= _ACTION_BOUND))
+    if not fine:
         raise InvalidInputError(
-            f"Actions must be {count} × {ACTION_SIZE} finite numbers, not an array of the shape "
-            f"{found.shape}{'' if np.isfinite(found).all() else ' with others'}."
+            f"Actions must be {count} × {ACTION_SIZE} finite numbers within ±{_ACTION_BOUND:g}; "
+            f"these have the shape {given.shape}."
         )
-    return found
+    return given.astype(np.float32)
 
 
 def _box(high: NDArray[np.floating]) -> Box:
@@ -214,7 +219,7 @@ def _compile(airframe: Airframe, settings: Settings, reward: Any) -> tuple[Begin
             gates_passed=end.passed,
             steps=before.elapsed + 1,
             cause=outcome.cause,
-            when=jnp.where(outcome.passed, outcome.when, 1.0),
+            when=jnp.where(outcome.passed & (outcome.finished | ~outcome.done), outcome.when, 1.0),
         )
 
     return jax.jit(begin), jax.jit(go)

@@ -77,6 +77,7 @@ class Training:
             seen_obstacles=seen_obstacles(self._track),
         )
         airframe = load_airframe(config.airframe)
+        self._track.check_room(airframe.body.collision_radius_m)
         self.world = World(airframe, simulation, _user_reward(config, airframe, simulation))
         self._algorithm = build(config.algorithm, self.world, config.settings)
         self.task = make_task(

@@ -106,6 +106,15 @@ class Track:
         """Gates to pass from start to finish."""
         return len(self.gates) * self.laps
 
+    def check_room(self, radius_m: float) -> None:
+        """Raises InvalidInputError when a hull of that radius does not fit through some gate."""
+        for index, gate in enumerate(self.gates):
+            if gate.size <= 2.0 * radius_m:
+                raise InvalidInputError(
+                    f"Track: 'gates[{index}]' of {gate.size:g} m lets no airframe through whose "
+                    f"hull is {2.0 * radius_m:g} m wide: choose a smaller airframe."
+                )
+
     def centre_line(self, points_per_gate: int = 16) -> FloatArray:
         """(N, 3) m: a smooth line from the start through the gates, square to each opening.
 

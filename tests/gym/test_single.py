@@ -79,9 +79,13 @@ def test_spaces_are_the_limits_in_the_actions_units() -> None:
     [
         ({"action_space": "motors"}, "action_space"),
         ({"control_hz": -5.0}, "control_hz"),
+        ({"control_hz": 0.0}, "control_hz"),
+        ({"substeps": 0}, "substeps"),
         ({"substeps": 1000}, "substeps"),
         ({"velocity_limit_m_s": 0.0}, "Limits"),
-        ({"wind_speed_m_s": float("nan")}, "Limits"),
+        ({"velocity_limit_m_s": float("inf")}, "Limits"),
+        ({"wind_speed_m_s": float("nan")}, "wind"),
+        ({"track": "lsy_level0"}, r"'gates\[0\]' of 0.4 m"),
         ({"laps": 0}, "laps"),
         ({"along_course": 2.0}, "along_course"),
         ({"render_mode": "human"}, "render"),
@@ -95,7 +99,7 @@ def test_wrong_arguments_are_refused_by_name(arguments: dict[str, Any], named: s
 def test_a_course_with_poles_shows_two_of_them() -> None:
     sizes = {"velocity": 23 + 2 * 3, "ctbr": 29 + 2 * 4}
     for space, size in sizes.items():
-        env = gymnasium.make(ENVIRONMENT, track="lsy_level2", action_space=space)
+        env = gymnasium.make(ENVIRONMENT, track="lsy_level2", airframe="cf21b", action_space=space)
         assert env.observation_space.shape == (size,)
     seen, _ = env.reset(seed=1)  # flights are tested above: here only what is seen
     assert env.observation_space.contains(seen)

@@ -99,7 +99,9 @@ def test_returned_arrays_belong_to_the_caller() -> None:
     assert third.max() < 50.0
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((N, 3)), np.zeros(4), np.full((N, 4), np.nan)])
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((N, 3)), np.zeros(4), np.full((N, 4), np.nan), np.full((N, 4), -1e30)]
+)
 def test_wrong_actions_are_refused(wrong: Any) -> None:
     envs = vector()
     envs.reset(seed=1)
