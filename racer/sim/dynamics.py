@@ -137,10 +137,12 @@ def _midpoint(
     half = 0.5 * dt
     thrust = _thrusts(middle, airframe=airframe, scale=scale)
     spin_up = (_signed(end, ROTOR_SPIN) - _signed(state.rotors, ROTOR_SPIN)) * (1.0 / dt)
-    torque = _motor_torque(thrust, spin_up, airframe=airframe)
+    tx, ty, tz = _motor_torque(thrust, spin_up, airframe=airframe)
 
     def accelerate(rates: Wind) -> Wind:
-        return _angular_acceleration(rates, middle, torque, airframe=airframe, scale=scale)
+        gx, gy = _gyroscopic(rates, middle, airframe=airframe)
+        torque = (tx + gx, ty + gy, tz)
+        return _angular_acceleration(rates, torque, airframe=airframe, scale=scale)
 
     rates = state.rates
     first = accelerate(rates)
@@ -215,8 +217,8 @@ def forces_and_torques(
     lag = 1.0 / r.time_constant_s
     spin_up = lag * (_signed(targets, ROTOR_SPIN) - _signed(rotors, ROTOR_SPIN))
     tx, ty, tz = _motor_torque(thrust, spin_up, airframe=airframe)
-    momentum = r.inertia_kg_m2 * _signed(rotors, ROTOR_SPIN)
-    return force, (tx - body[11] * momentum, ty + body[10] * momentum, tz)
+    gx, gy = _gyroscopic((body[10], body[11], body[12]), rotors, airframe=airframe)
+    return force, (tx + gx, ty + gy, tz)
 
 
 def _thrusts(rotors: tuple[Array, ...], *, airframe: Airframe, scale: Scale) -> list[Array]:
@@ -235,17 +237,22 @@ def _motor_torque(thrust: list[Array], spin_up: Array, *, airframe: Airframe) ->
     )
 
 
-def _angular_acceleration(
-    rates: Wind, rotors: tuple[Array, ...], torque: Wind, *, airframe: Airframe, scale: Scale
-) -> Wind:
-    """rad/s²: Euler's equations with the rotors' angular momentum."""
-    wx, wy, wz = rates
+def _gyroscopic(
+    rates: Wind, rotors: tuple[Array, ...], *, airframe: Airframe
+) -> tuple[Array, Array]:
+    """N m about x and y that turning the rotors' angular momentum takes: −w × h ẑ."""
     momentum = airframe.rotors.inertia_kg_m2 * _signed(rotors, ROTOR_SPIN)
+    return -rates[1] * momentum, rates[0] * momentum
+
+
+def _angular_acceleration(rates: Wind, torque: Wind, *, airframe: Airframe, scale: Scale) -> Wind:
+    """rad/s²: Euler's equations."""
+    wx, wy, wz = rates
     jx, jy, jz = inertia(airframe)
     per = 1.0 / scale.inertia
     return (
-        (torque[0] - wy * momentum) * (per / jx) - ((jz - jy) / jx) * wy * wz,
-        (torque[1] + wx * momentum) * (per / jy) - ((jx - jz) / jy) * wz * wx,
+        torque[0] * (per / jx) - ((jz - jy) / jx) * wy * wz,
+        torque[1] * (per / jy) - ((jx - jz) / jy) * wz * wx,
         torque[2] * (per / jz) - ((jy - jx) / jz) * wx * wy,
     )
 
@@ -265,10 +272,7 @@ def _derivative(
     force, torque = forces_and_torques(body, rotors, targets, wind, airframe=airframe, scale=scale)
     fx, fy, fz = rotate(quaternion, force)
     per_mass = 1.0 / (airframe.body.mass_kg * scale.mass)
-    zero = jnp.zeros_like(wx)
-    spin = multiply(quaternion, (zero, wx, wy, wz))
-    jx, jy, jz = inertia(airframe)
-    per = 1.0 / scale.inertia
+    spin = multiply(quaternion, (jnp.zeros_like(wx), wx, wy, wz))
     return (
         body[3],
         body[4],
@@ -280,9 +284,7 @@ def _derivative(
         0.5 * spin[1],
         0.5 * spin[2],
         0.5 * spin[3],
-        torque[0] * (per / jx) - ((jz - jy) / jx) * wy * wz,
-        torque[1] * (per / jy) - ((jx - jz) / jy) * wz * wx,
-        torque[2] * (per / jz) - ((jy - jx) / jz) * wx * wy,
+        *_angular_acceleration((wx, wy, wz), torque, airframe=airframe, scale=scale),
     )
 
 
