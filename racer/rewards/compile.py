@@ -10,9 +10,12 @@ was and is counted in `Memory.faults`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from racer.rewards.check import Program, compile_source
 from racer.rewards.drone import DroneInputs
@@ -22,6 +25,37 @@ from racer.sim.state import Array, EnvironmentState, Judged
 from racer.sim.task import Settings, Task
 
 FAULT_REWARD = 1e-3  # what DeepRacer's own examples give for the worst step
+
+
+@jax.custom_vjp
+def _smooth(number: Array) -> Array:
+    """The number itself; where the slope of what follows is no number, it has none."""
+    return number
+
+
+def _smooth_forward(number: Array) -> tuple[Array, None]:
+    return number, None
+
+
+def _smooth_backward(_: None, slope: Array) -> tuple[Array]:
+    return (jnp.where(jnp.isfinite(slope), slope, 0.0),)
+
+
+_smooth.defvjp(_smooth_forward, _smooth_backward)
+
+
+class _Smoothed:
+    """Inputs whose slopes stay numbers, so that one drone at a pole cannot spoil all others."""
+
+    def __init__(self, inputs: DroneInputs) -> None:
+        self._inputs = inputs
+
+    def value(self, name: str) -> Array:
+        number = self._inputs.value(name)
+        return _smooth(number) if jnp.issubdtype(number.dtype, jnp.floating) else number
+
+    def row(self, column: str, index: Array) -> Array:
+        return self._inputs.row(column, index)
 
 
 class Memory(NamedTuple):
@@ -57,7 +91,11 @@ class UserReward:
     ) -> tuple[Memory, Array]:
         """The next memory and the reward (...)."""
         inputs = DroneInputs(task, after, judged, dt=self._dt, radius=self._radius)
-        found, raised, left = evaluate(self.program, inputs, memory.leaves, jnp)
+        carried = [
+            _smooth(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+            for leaf in memory.leaves
+        ]
+        found, raised, left = evaluate(self.program, _Smoothed(inputs), carried, jnp)
         shape = jnp.shape(after.vehicle.px)
         reward = jnp.broadcast_to(jnp.asarray(found, jnp.float32), shape)
         fault = jnp.broadcast_to(raised, shape) | ~jnp.isfinite(reward)
@@ -67,6 +105,23 @@ class UserReward:
         )
         faults = memory.faults + fault.astype(jnp.int32)
         return Memory(kept, faults), jnp.where(fault, FAULT_REWARD, reward)
+
+
+def fault_share(state: Any) -> float:
+    """Share of faulty steps of the flights under way in any tree that holds their states.
+
+    What ended before is not counted: its memory is gone with it. NaN when nothing flies.
+    """
+
+    def carries(node: Any) -> bool:
+        return isinstance(node, EnvironmentState) and isinstance(node.memory, Memory)
+
+    flights = [node for node in jax.tree.leaves(state, is_leaf=carries) if carries(node)]
+    steps = sum(int(np.sum(jax.device_get(each.elapsed), dtype=np.int64)) for each in flights)
+    faults = sum(
+        int(np.sum(jax.device_get(each.memory.faults), dtype=np.int64)) for each in flights
+    )
+    return faults / steps if steps else math.nan
 
 
 def compile_reward(source: str, *, airframe: Airframe, settings: Settings) -> UserReward:

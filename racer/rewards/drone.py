@@ -3,37 +3,31 @@
 Each value is made when the program first asks for it and kept for the step: a reward pays only
 for what it reads. Units and ranges are those of parameters.py.
 
-The centre line is the polyline of `task.line`, closed by the last gate's centre. A drone is
-compared with the leg that leads to its next gate, not with the whole line, so that a course that
-crosses itself cannot confuse it. On later laps the first leg is the one from the start, too.
+The centre line (racer.rewards.centre_line) leads from the start through all gates and, on a course
+of several laps, on to the first gate again. A drone is compared with the leg that leads to its
+next gate, not with the whole line, so that a course that crosses itself cannot confuse it.
+
+Gates and obstacles are where they really stand, also when every flight displaces them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from racer.geometry.gates import GateFrame
 from racer.geometry.obstacles import Cylinder
 from racer.geometry.rotation import dot
-from racer.sim.environment import target_gate
+from racer.rewards.centre_line import CentreLine, Place, lengths_of
+from racer.sim.judging import against, gate_index, real_gate
 from racer.sim.state import Array, EnvironmentState, Judged
 from racer.sim.task import Task
+from racer.sim.variation import every_moved_obstacle
 
 _DEGREES = 180.0 / math.pi
 _SMALL = 1e-9
-
-
-class Place(NamedTuple):
-    """Where a drone is beside the centre line, (...) each."""
-
-    distance: Array  # m
-    segment: Array  # float: index of the waypoint behind
-    across: Array  # positive to the left
-    direction: tuple[Array, Array, Array]  # of the segment, not normalised
 
 
 class DroneInputs:
@@ -53,6 +47,7 @@ class DroneInputs:
         self._values: dict[str, Array] = {}
         self._next: GateFrame | None = None
         self._place: Place | None = None
+        self.line = CentreLine(task)
 
     def value(self, name: str) -> Array:
         """A number per drone, (...)."""
@@ -62,19 +57,18 @@ class DroneInputs:
 
     def row(self, column: str, index: Array) -> Array:
         """A table's component at float indices in range, of their shape."""
+        whole = index.astype(jnp.int32)
         if column.startswith("waypoints"):
             axis = {"waypoints.x": 0, "waypoints.y": 1, "waypoints_z": 2}[column]
-            return self.waypoints[:, axis][index.astype(jnp.int32)]
-        found: Array = self._object_table(column)[index.astype(jnp.int32)]
+            return self.line.waypoints[:, axis][whole]
+        table = self._object_table(column)
+        if table.ndim > 1:  # every flight has its own
+            whole = jnp.broadcast_to(whole, table.shape[1:])
+            return jnp.take_along_axis(table, whole[None], axis=0)[0]
+        found: Array = table[whole]
         return found
 
     # the course
-
-    @property
-    def waypoints(self) -> Array:
-        """(K + 1, 3) m: the centre line and its last point, the last gate's centre."""
-        centre = jnp.stack([jnp.asarray(axis)[-1] for axis in self._task.gates.centre])
-        return jnp.concatenate([jnp.asarray(self._task.line)[:, :3], centre[None]])
 
     @property
     def gates(self) -> int:
@@ -85,55 +79,23 @@ class DroneInputs:
     def target(self) -> GateFrame:
         """The gate to fly through next."""
         if self._next is None:
-            self._next = target_gate(self._task, self._after.passed)
+            self._next = real_gate(self._task, self._after, self._after.passed)
         return self._next
-
-    @property
-    def leg(self) -> Array:
-        """int32: which gate of the lap is flown to."""
-        return jnp.minimum(self._after.passed, self._task.passages - 1) % self.gates
 
     @property
     def place(self) -> Place:
         """Beside the nearest segment of the present leg."""
         if self._place is None:
-            self._place = self._find_place()
+            self._place = self.line.beside(self._after.vehicle.position, self._after.passed)
         return self._place
-
-    def _find_place(self) -> Place:
-        points = self.waypoints
-        per_leg = (points.shape[0] - 1) // self.gates
-        ahead = points[1:] - points[:-1]
-        inverse = 1.0 / jnp.maximum(jnp.sum(ahead * ahead, axis=1, keepdims=True), _SMALL)
-        table = jnp.concatenate([points[:-1], ahead, inverse], axis=1)
-        legs = table[: self.gates * per_leg].reshape(self.gates, per_leg, 7)[self.leg]
-        x, y, z = self._after.vehicle.position
-        best: tuple[Array, ...] | None = None
-        for j in range(per_leg):
-            ax, ay, az, dx, dy, dz, scale = (legs[..., j, k] for k in range(7))
-            ox, oy, oz = x - ax, y - ay, z - az
-            along = jnp.clip((ox * dx + oy * dy + oz * dz) * scale, 0.0, 1.0)
-            ex, ey, ez = ox - along * dx, oy - along * dy, oz - along * dz
-            found = (ex * ex + ey * ey + ez * ez, jnp.full_like(x, j), dx * oy - dy * ox,
-                     dx, dy, dz)  # fmt: skip
-            if best is None:
-                best = found
-                continue
-            nearer = found[0] < best[0]
-            best = tuple(jnp.where(nearer, a, b) for a, b in zip(found, best, strict=True))
-        if best is None:
-            raise ValueError("a course has no waypoints")
-        square, segment, across, dx, dy, dz = best
-        distance = jnp.sqrt(square + _SMALL)
-        return Place(distance, self.leg * per_leg + segment, across, (dx, dy, dz))
 
     def flown_share(self) -> Array:
         """Share of the course that is flown, by the straight lengths of its legs."""
         task, passed = self._task, self._after.passed
         centres = jnp.stack([jnp.asarray(axis) for axis in task.gates.centre], axis=1)
         start = jnp.asarray(task.start)[None, :3]
-        first = _lengths(jnp.concatenate([start, centres]))
-        later = _lengths(jnp.concatenate([centres[-1:], centres]))
+        first = lengths_of(jnp.concatenate([start, centres]))
+        later = lengths_of(jnp.concatenate([centres[-1:], centres]))
         before_first = jnp.concatenate([jnp.zeros(1), jnp.cumsum(first)])
         before_later = jnp.concatenate([jnp.zeros(1), jnp.cumsum(later)])
         lap = passed // self.gates
@@ -142,7 +104,8 @@ class DroneInputs:
             before_first[passed % self.gates],
             before_first[-1] + (lap - 1) * before_later[-1] + before_later[passed % self.gates],
         )
-        length = jnp.where(lap == 0, first[self.leg], later[self.leg])
+        gate = gate_index(task, passed)
+        length = jnp.where(lap == 0, first[gate], later[gate])
         total = before_first[-1] + (task.passages // self.gates - 1) * before_later[-1]
         part = jnp.maximum(length - self.value("distance_to_gate"), 0.0)
         return jnp.where(passed >= task.passages, 1.0, (done + part) / total)
@@ -151,32 +114,27 @@ class DroneInputs:
 
     @property
     def objects(self) -> Cylinder | None:
-        """Obstacles of the course, components (O,); None when it has none."""
-        found: Cylinder | None = getattr(self._task, "obstacles", None)
-        if found is None or jnp.shape(found.radius)[0] == 0:
+        """Obstacles where they stand, components (P,) or (P, ...); None when there are none."""
+        poles = self._task.obstacles
+        if jnp.shape(poles.radius)[0] == 0:
             return None
-        return found
+        if self._after.variation is None:
+            return poles
+        return every_moved_obstacle(
+            against(poles, jnp.ndim(self._after.vehicle.px)), self._after.variation
+        )
 
     def _object_table(self, column: str) -> Array:
         objects = self.objects
         if objects is None:
             return jnp.zeros(1, bool if column == "objects_left_of_center" else jnp.float32)
-        x, y, _ = (jnp.asarray(axis) for axis in objects.base)
+        x, y = jnp.asarray(objects.base[0]), jnp.asarray(objects.base[1])
         if column in ("objects_location.x", "objects_location.y"):
             return x if column.endswith(".x") else y
         if column in ("objects_heading", "objects_speed"):
             return jnp.zeros_like(x)
-        points = self.waypoints
-        ahead = points[1:] - points[:-1]
-        gap = (x[:, None] - points[None, :-1, 0], y[:, None] - points[None, :-1, 1])
-        nearest = jnp.argmin(gap[0] ** 2 + gap[1] ** 2, axis=1)
-        if column == "objects_distance":
-            return jnp.concatenate([jnp.zeros(1), jnp.cumsum(_lengths(points))])[nearest]
-        rows = jnp.arange(x.shape[0])
-        across = (
-            ahead[nearest, 0] * gap[1][rows, nearest] - ahead[nearest, 1] * gap[0][rows, nearest]
-        )
-        return across > 0.0
+        along, left = self.line.on_the_map(x, y)
+        return along if column == "objects_distance" else left
 
     def closest_objects(self) -> tuple[Array, Array]:
         """Indices of the two nearest, as floats."""
@@ -251,12 +209,6 @@ class DroneInputs:
         return self._radius
 
 
-def _lengths(points: Array) -> Array:
-    """(P - 1,) m between neighbours."""
-    gaps = points[1:] - points[:-1]
-    return jnp.sqrt(jnp.sum(gaps * gaps, axis=1) + _SMALL)
-
-
 def _float(number: Array) -> Array:
     return jnp.asarray(number).astype(jnp.float32)
 
@@ -295,13 +247,13 @@ _VALUES: dict[str, Callable[[DroneInputs], Array]] = {
     "objects.length": lambda d: d.count(
         jnp.asarray(0 if d.objects is None else jnp.shape(d.objects.radius)[0])
     ),
-    "waypoints.length": lambda d: d.count(jnp.asarray(d.waypoints.shape[0])),
+    "waypoints.length": lambda d: d.count(d.line.count),
     "progress": lambda d: 100.0 * d.flown_share(),
     "speed": lambda d: d.speed(),
     "vertical_speed": lambda d: d.after.vehicle.vz,
     "steps": lambda d: _float(d.after.elapsed),
     "time": lambda d: d.seconds,
-    "track_length": lambda d: d.count(jnp.sum(_lengths(d.waypoints))),
+    "track_length": lambda d: d.count(d.line.length),
     "track_width": lambda d: 4.0 * d.target.half_size,
     "gates_passed": lambda d: _float(d.after.passed),
     "gates_total": lambda d: d.count(d.task.passages),

@@ -110,6 +110,46 @@ def _float_floor_divide(xp: Any, a: Array, b: Array) -> Array:
     return xp.round((a - _float_mod(xp, a, b)) / b)
 
 
+# Functions whose slope is infinite somewhere in their domain, or whose value is: there the operand
+# is replaced before the function sees it. A branch that is not taken has a slope of zero times
+# that of its operations, and zero times infinity would be no number.
+
+
+def _growing(name: str) -> Callable[..., Array]:
+    """exp and its like: infinite beyond what the number's format holds."""
+
+    def apply(xp: Any, a: Array) -> Array:
+        limit = math.log(float(xp.finfo(xp.asarray(a).dtype).max))
+        beyond = a > limit if name in ("exp", "expm1") else abs(a) > limit
+        sign = xp.sign(a) if name == "sinh" else 1.0
+        return xp.where(beyond, sign * math.inf, getattr(xp, name)(xp.where(beyond, 0.0, a)))
+
+    return apply
+
+
+def _power(xp: Any, a: Array, b: Array) -> Array:
+    found = xp.power(a, b)
+    fine = xp.isfinite(found)
+    outside = xp.where(xp.isnan(found), math.nan, math.inf)
+    return xp.where(fine, xp.power(xp.where(fine, a, 1.0), b), outside)
+
+
+def _arc(name: str, edge: float, other: float) -> Callable[..., Array]:
+    """asin and acos; `edge` and `other` at 1 and -1, where they are vertical."""
+
+    def apply(xp: Any, a: Array) -> Array:
+        inside = abs(a) < 1.0
+        found = getattr(xp, name)(xp.where(inside, a, 0.0))
+        return xp.where(inside, found, xp.where(a > 0, edge, other))
+
+    return apply
+
+
+def _atan2(xp: Any, a: Array, b: Array) -> Array:
+    origin = (a == 0) & (b == 0)
+    return xp.arctan2(a, xp.where(origin, xp.copysign(1.0, b), b))
+
+
 _LOGIC: dict[str, Callable[..., Array]] = {
     "and": lambda xp, a, b: xp.logical_and(a, b),
     "or": lambda xp, a, b: xp.logical_or(a, b),
@@ -124,7 +164,7 @@ _NUMERIC: dict[str, Callable[..., Array]] = {
     "ifloordiv": _floor_divide,
     "mod": _float_mod,
     "floordiv": _float_floor_divide,
-    "pow": lambda xp, a, b: xp.power(a, b),
+    "pow": _power,
     "neg": lambda xp, a: -a,
     "abs": lambda xp, a: abs(a),
     "float": lambda xp, a: a,
@@ -144,10 +184,11 @@ _NUMERIC: dict[str, Callable[..., Array]] = {
     "isfinite": lambda xp, a: xp.isfinite(a),
     "log10": lambda xp, a: xp.log(a) / math.log(10.0),
     "log2": lambda xp, a: xp.log(a) / math.log(2.0),
-    "asin": lambda xp, a: xp.arcsin(a),
-    "acos": lambda xp, a: xp.arccos(a),
+    "asin": _arc("arcsin", 0.5 * math.pi, -0.5 * math.pi),
+    "acos": _arc("arccos", 0.0, math.pi),
     "atan": lambda xp, a: xp.arctan(a),
-    "atan2": lambda xp, a, b: xp.arctan2(a, b),
+    "atan2": _atan2,
 }
-for _name in ("sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log", "log1p"):
+_NUMERIC |= {name: _growing(name) for name in ("exp", "expm1", "sinh", "cosh")}
+for _name in ("sqrt", "sin", "cos", "tan", "tanh", "log", "log1p"):
     _NUMERIC[_name] = lambda xp, a, name=_name: getattr(xp, name)(a)

@@ -88,7 +88,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "steering_angle", "float", "°/s", "-yaw limit to +yaw limit, or a little beyond",
         "yaw rate, positive to the left"),
     Parameter("steps", "int", "", "1 or more", "control steps since the start of this flight"),
-    Parameter("track_length", "float", "m", "more than 0", "of the centre line, one lap"),
+    Parameter("track_length", "float", "m", "more than 0",
+              "of the centre line, through all waypoints"),
     Parameter(
         "track_width", "float", "m", "0.4 to 20",
         "of the corridor: twice the opening of the gate that is flown to"),
