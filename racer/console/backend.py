@@ -25,7 +25,8 @@ from racer.console.model_form import ALGORITHMS, RACE_TYPES, FormError
 from racer.console.queries import open_usernames
 from racer.console.setup_panel import ModelCard
 from racer.control.service import ControlService
-from racer.errors import RacerError, UnauthorizedError
+from racer.errors import NotFoundError, RacerError, UnauthorizedError
+from racer.flight.commands import PREEMPTED
 from racer.rewards.diagnostics import InvalidRewardError
 from racer.training.service import TrainingService
 from schemas import DroneDetails, DroneModelCreate, UserCreate
@@ -150,7 +151,16 @@ class Backend:
             result = await self._control.send_command(command)
         except RacerError as error:
             return Outcome(ok=False, message=error.message)
-        return Outcome(ok=result.ok, message=result.message)
+        replaced = not result.ok and result.message.startswith(PREEMPTED)
+        return Outcome(ok=result.ok, message=result.message, replaced=replaced)
+
+    async def is_trained(self, drone_id: str) -> bool:
+        """Whether a training of this drone model has finished and left a policy."""
+        try:
+            await self._training.policy_run(drone_id)
+        except NotFoundError:
+            return False
+        return True
 
     def stream_url(self) -> str | None:
         """The MJPEG stream of the chosen drone."""

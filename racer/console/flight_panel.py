@@ -1,4 +1,4 @@
-"""Flying: seven buttons, the keyboard, and a log of what became of every command.
+"""Flying: seven buttons, the keyboard, a race, and a log of what became of every command.
 
 A button sends its command once and the drone keeps doing it, as the commands are defined. A key
 flies only while it is held. Whatever this page set in motion, it stops when it goes away.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nicegui import background_tasks, ui
 
 from racer.console.dead_man import DeadMan
 from racer.console.elements import FlightKeys
 from racer.console.layout import card, text
+from racer.console.race_button import CONNECTED_ONLY, RaceButton
 
 HOLD_TIMEOUT_S = 1.0  # four missed beats of flight_keys.js
 LOG_LINES = 6
-# A click without a connection would wait in the socket's buffer and fly the drone later.
-_EMIT_IF_CONNECTED = "() => window.socket?.connected && emit()"
 MOTIONS = {"move_forward", "move_backward", "turn_left", "turn_right"}
 
 
@@ -30,6 +30,7 @@ class Outcome:
 
     ok: bool
     message: str
+    replaced: bool = False  # by another command: no success, and nothing to worry about
 
 
 SendCommand = Callable[[str], Awaitable[Outcome]]
@@ -72,7 +73,7 @@ class _LogLine:
         """Show what became of it, unless the line or the page has gone meanwhile."""
         if self._root.is_deleted:
             return
-        result = "ok" if outcome.ok else "failed"
+        result = "ok" if outcome.ok else "replaced" if outcome.replaced else "failed"
         self._root.classes(replace=f"log-line {result}").props(f"data-result={result}")
         self._message.set_text(outcome.message or ("Done" if outcome.ok else "Failed"))
 
@@ -84,8 +85,16 @@ class _LogLine:
 class FlightPanel:
     """The pad of one page. `send` reports failures in its outcome, it does not raise."""
 
-    def __init__(self, send: SendCommand) -> None:
+    def __init__(
+        self,
+        send: SendCommand,
+        *,
+        latest: Callable[[], Mapping[str, Any] | None],
+        is_trained: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        """`latest` telemetry and `is_trained(drone_id)` tell whether a race can begin."""
         self._send = send
+        self._latest, self._is_trained = latest, is_trained
         self._moving = False
         self._lines: deque[_LogLine] = deque()
         self._dead_man = DeadMan(self._lost_touch, timeout_s=HOLD_TIMEOUT_S)
@@ -116,7 +125,7 @@ class FlightPanel:
             await self._command(button.command)
 
         key = ui.button(color=None).props("unelevated")
-        key.on("click", press, js_handler=_EMIT_IF_CONNECTED)
+        key.on("click", press, js_handler=CONNECTED_ONLY)
         key.classes(f"key {button.look}")
         key.props(f'data-command="{button.command}" aria-label="{button.label}"')
         key.props(f'title="{button.label} ({button.key})"')
@@ -127,6 +136,9 @@ class FlightPanel:
 
     def _build_log(self) -> None:
         with ui.element("div").classes("log"):
+            self.race = RaceButton(
+                latest=self._latest, is_trained=self._is_trained, race=self._fly_policy
+            )
             text("Commands", "h3")
             self._log = ui.element("div").classes("stack log-lines").props("role=log")
             with self._log:
@@ -150,6 +162,13 @@ class FlightPanel:
         line = self._add_line(command)
         line.finish(await self._send(command))
 
+    async def _fly_policy(self, drone_id: str) -> None:
+        """Race the model's policy, which takes the place of what this page set in motion."""
+        self._moving = False
+        self._dead_man.disarm()
+        line = self._add_line("race")
+        line.finish(await self._send(f"fly_policy {drone_id}"))
+
     def _add_line(self, command: str) -> _LogLine:
         self._empty.set_visibility(False)
         with self._log:
@@ -166,6 +185,6 @@ class FlightPanel:
     def _on_leave(self) -> None:
         """The page lost its connection: nobody is left to stop what it started."""
         self._dead_man.disarm()
-        if self._moving:
+        if self._moving or self.race.racing:
             self._moving = False
             background_tasks.create(self._send("stop"), name="console pilot left")

@@ -79,10 +79,13 @@ def build(backend: Backend) -> None:
     link_chip = _top_bar()
 
     async def send(command: str) -> Outcome:
-        """Who takes off wants to see the vehicle, not the flight recorded in training."""
-        if command == "takeoff":
+        """Who takes off or races wants to see the vehicle, not the flight recorded in training."""
+        if command.startswith(("takeoff", "fly_policy")):
             background_tasks.create(camera.go_live(), name="console go live")
         return await backend.send_command(command)
+
+    async def look_for_policy() -> None:
+        await flight.race.look()
 
     with ui.element("main").classes("deck"):
         with ui.element("div").classes("left"):
@@ -92,6 +95,7 @@ def build(backend: Backend) -> None:
                 follow=backend.follow_training,
                 cancel=backend.cancel_training,
                 status=backend.status,
+                on_end=look_for_policy,
             )
         camera = CameraPanel(
             on_start=backend.start_simulation,
@@ -99,13 +103,14 @@ def build(backend: Backend) -> None:
             is_live=backend.is_live,
         )
         TelemetryPanel(backend.latest_telemetry, link_chip=link_chip)
-        FlightPanel(send)
+        flight = FlightPanel(send, latest=backend.latest_telemetry, is_trained=backend.is_trained)
 
     def on_model(model: ModelCard | None) -> None:
         if model is None:
             training.show(None)
         else:
             training.show(model.drone_id, epochs=model.epochs, status=model.status)
+        flight.race.show(model.drone_id if model else None)
         camera.show(backend.stream_url())
 
     with left:

@@ -23,6 +23,7 @@ PHASES: dict[str, tuple[str, Tone]] = {
     "taking_off": ("Taking off", "busy"),
     "hovering": ("Hovering", "good"),
     "offboard": ("Flying", "good"),
+    "policy": ("Racing", "good"),
     "landing": ("Landing", "busy"),
     "failsafe": ("Failsafe", "bad"),
 }

@@ -39,8 +39,11 @@ class TrainingPanel:
         follow: Callable[[str], AsyncIterator[Mapping[str, Any]]],
         cancel: Callable[[str], Awaitable[None]],
         status: Callable[[str], Awaitable[str]],
+        on_end: Callable[[], Awaitable[None]],
     ) -> None:
-        """`follow` raises ConflictError for a model that was never trained."""
+        """`follow` raises ConflictError for a model that was never trained. `on_end` is called when
+        a training has ended, however it did."""
+        self._on_end = on_end
         self._start = start
         self._status = status
         self._follow = follow
@@ -141,6 +144,7 @@ class TrainingPanel:
         else:
             self._hint.set_text(str(message.get("message", "")))
         self._set_status(await self._status(drone_id))
+        await self._on_end()
 
     def _add(self, message: Mapping[str, Any]) -> None:
         epoch = Epoch(

@@ -27,6 +27,7 @@ from racer.control.telemetry import TelemetryHub, state_fields
 from racer.errors import InvalidInputError, RacerError, UnavailableError
 from racer.flight.commands import (
     COMMAND_NAMES,
+    PREEMPTED,
     Command,
     CommandResult,
     Order,
@@ -152,7 +153,7 @@ class ControlService:
         if order.policy is not None and self._find_policy is not None:
             found = Order(order.command, await self._find_policy(order.policy))
             if (later := self._newest) is not order:  # a stop must not be overtaken
-                message = f"Pre-empted by {later.command}."
+                message = f"{PREEMPTED}{later.command}."
                 return CommandResult(order.command, ok=False, message=message)
             order = found
         return await self._courier.deliver(order)

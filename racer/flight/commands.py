@@ -19,6 +19,7 @@ from racer.errors import InvalidInputError
 
 MAX_TEXT = 4096  # characters of one message; an envelope has about 80
 _ECHO = 80  # characters of a text nobody understands that are sent back
+PREEMPTED = "Pre-empted by "  # how the result of a command begins that another one replaced
 _MAX_ID = 64  # characters of a policy's id; a UUID has 36
 
 

@@ -15,7 +15,13 @@ import structlog
 
 from racer.errors import RacerError
 from racer.flight.autopilot import Autopilot, AutopilotError
-from racer.flight.commands import TIME_LIMITS_S, VELOCITIES, Command, CommandResult
+from racer.flight.commands import (
+    PREEMPTED,
+    TIME_LIMITS_S,
+    VELOCITIES,
+    Command,
+    CommandResult,
+)
 from racer.flight.monitor import FlightMonitor
 from racer.flight.plan import RacePlan
 from racer.flight.policy_pilot import fly_race
@@ -85,9 +91,7 @@ class Pilot:
             if attempt.preempted_by is None:
                 raise
             task.uncancel()
-            return CommandResult(
-                command, ok=False, message=f"Pre-empted by {attempt.preempted_by}."
-            )
+            return CommandResult(command, ok=False, message=f"{PREEMPTED}{attempt.preempted_by}.")
         except TimeoutError:
             message = f"{command} did not finish in time; the vehicle is in {self._watch.where()}."
             if command is Command.FLY_POLICY and self._attempts == [attempt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,22 +12,40 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
+import crud
+from database import Database
+from models import Status, TrainingRun
 from tests.console.browser import Page, running
+from tests.flight.policies import write_steering_policy
 from tests.support import wait_for
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def flying_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("flight")
+
+
+@pytest.fixture(scope="module")
+def flying_url(data_dir: Path) -> Iterator[str]:
     """The service with its embedded vehicle and controller."""
-    with running(tmp_path_factory.mktemp("flight"), stack="embedded") as url:
+    with running(data_dir, stack="embedded") as url:
         yield url
 
 
-def _speed_m_s(url: str) -> float:
+RACE, REASON = "[data-race]", "[data-race-reason]"
+READY = "From here to the start, then through the gates."
+REPLACED = ".log-line[data-result=replaced]"
+
+
+def _state(url: str) -> dict[str, Any]:
     state: dict[str, Any] = httpx.get(f"{url}/drones/1/state").json()
-    return math.hypot(*state["velocity"])
+    return state
+
+
+def _speed_m_s(url: str) -> float:
+    return math.hypot(*_state(url)["velocity"])
 
 
 def _number(text: str) -> float:
@@ -81,3 +100,67 @@ def _fly_until_the_page_dies(page: Page) -> None:
     page.close()
     assert _speed_m_s(page.url) > 1.0
     wait_for("the drone to stop", lambda: _speed_m_s(page.url) < 0.3, timeout_s=6)
+
+
+def test_a_finished_model_is_raced_from_the_page(
+    browser: Chrome, flying_url: str, data_dir: Path
+) -> None:
+    page = Page(browser, flying_url)
+    page.open()
+    pilot = page.create_pilot()
+    page.create_model("Racer")
+    page.wait_text(REASON, lambda text: text == "Train this drone model to its end first.")
+    assert not page.find(RACE).is_enabled()
+    _leave_a_policy(page, data_dir, pilot)
+    page.open()
+    page.click(pilot)
+    if page.wait_text(REASON, lambda text: text.startswith(("Take off", "From here"))) != READY:
+        page.leave_field()
+        page.keys().send_keys("t").perform()
+        assert page.wait_result("takeoff")[1]
+    page.wait_text(REASON, lambda text: text == READY, timeout_s=5)
+
+    page.find(RACE).click()
+    page.wait_text("[data-gauge=phase] b", lambda text: text == "Racing", timeout_s=10)
+    page.wait_text(REASON, lambda text: text == "Racing. Stop ends it.")
+    assert not page.find(RACE).is_enabled()
+    message, ok = page.wait_result("race", timeout_s=60)
+    assert " of 2 gates" in message
+    assert ok == message.startswith("Flew short in ")  # a machine too busy for it may end it, too
+
+    page.wait_text(REASON, lambda text: text == READY, timeout_s=5)
+    page.find(RACE).click()
+    page.wait_text("[data-gauge=phase] b", lambda text: text == "Racing", timeout_s=10)
+    page.leave_field()
+    page.keys().send_keys(Keys.SPACE).perform()
+    assert page.wait_result("stop")[1]
+    wait_for(
+        "the race to give way", lambda: "Pre-empted by stop." in page.text(REPLACED), timeout_s=5
+    )
+    _race_until_the_page_dies(page)
+    assert page.console_errors() == []
+
+
+def _leave_a_policy(page: Page, data_dir: Path, pilot: str) -> None:
+    """What a training leaves: a finished run, and a folder with a policy, here one that steers."""
+    [model] = httpx.get(f"{page.url}/users/{pilot}/drone-models/").json()
+    database = Database(f"sqlite:///{data_dir / 'toledo_racer.db'}")
+    with database.session() as session:
+        run = TrainingRun(
+            drone_model=crud.get_drone_model(session, model["drone_id"]),
+            config={"epochs": 1, "seed": 0},
+            seed=0,
+            status=Status.FINISHED,
+        )
+        session.add(run)
+        session.flush()
+        write_steering_policy(data_dir / "runs" / run.id)
+
+
+def _race_until_the_page_dies(page: Page) -> None:
+    """A race that nobody watches stops."""
+    page.wait_text(REASON, lambda text: text == READY, timeout_s=5)
+    page.find(RACE).click()
+    page.wait_text("[data-gauge=phase] b", lambda text: text == "Racing", timeout_s=10)
+    page.close()
+    wait_for("hold", lambda: _state(page.url)["flight_mode"] == "HOLD", timeout_s=6)
