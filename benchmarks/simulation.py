@@ -133,7 +133,7 @@ def _in_process(python: Path, *arguments: object, flags: str = "") -> dict[str, 
         cwd=REPOSITORY,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,  # what goes wrong is told where everybody sees it
         text=True,
     )
     result: dict[str, float] = json.loads(answer.stdout.strip().splitlines()[-1])
