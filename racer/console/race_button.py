@@ -21,7 +21,7 @@ def obstacle(
     if not chosen:
         return "Choose a drone model first."
     if not trained:
-        return "Train this drone model to its end first."
+        return "Train this model to its end first."
     if telemetry is None or not telemetry.get("connected"):
         return "There is no vehicle."
     if racing or telemetry.get("phase") == "policy":
@@ -75,7 +75,7 @@ class RaceButton:
     def _refresh(self) -> None:
         why = self._obstacle()
         self._button.set_enabled(why is None)
-        self._reason.set_text(why or "From here to the start, then through the gates.")
+        self._reason.set_text(why or "To the start, then through the gates.")
 
     def _obstacle(self) -> str | None:
         chosen = self._drone_id is not None

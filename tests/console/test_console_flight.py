@@ -35,7 +35,7 @@ def flying_url(data_dir: Path) -> Iterator[str]:
 
 
 RACE, REASON = "[data-race]", "[data-race-reason]"
-READY = "From here to the start, then through the gates."
+READY = "To the start, then through the gates."
 REPLACED = ".log-line[data-result=replaced]"
 
 
@@ -109,12 +109,12 @@ def test_a_finished_model_is_raced_from_the_page(
     page.open()
     pilot = page.create_pilot()
     page.create_model("Racer")
-    page.wait_text(REASON, lambda text: text == "Train this drone model to its end first.")
+    page.wait_text(REASON, lambda text: text == "Train this model to its end first.")
     assert not page.find(RACE).is_enabled()
     _leave_a_policy(page, data_dir, pilot)
     page.open()
     page.click(pilot)
-    if page.wait_text(REASON, lambda text: text.startswith(("Take off", "From here"))) != READY:
+    if page.wait_text(REASON, lambda text: text in (READY, "Take off first.")) != READY:
         page.leave_field()
         page.keys().send_keys("t").perform()
         assert page.wait_result("takeoff")[1]

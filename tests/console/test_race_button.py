@@ -24,7 +24,7 @@ def test_a_trained_model_and_a_flying_vehicle_can_race() -> None:
     ("telemetry", "changes", "says"),
     [
         (FLYING, {"chosen": False, "trained": False}, "Choose a drone model"),
-        (FLYING, {"trained": False}, "Train this drone model"),
+        (FLYING, {"trained": False}, "Train this model"),
         (None, {}, "no vehicle"),
         (FLYING | {"connected": False}, {}, "no vehicle"),
         (FLYING | {"in_air": False}, {}, "Take off first"),
