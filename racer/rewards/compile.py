@@ -10,7 +10,6 @@ was and is counted in `Memory.faults`.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -110,7 +109,7 @@ class UserReward:
 def fault_share(state: Any) -> float:
     """Share of faulty steps of the flights under way in any tree that holds their states.
 
-    What ended before is not counted: its memory is gone with it. NaN when nothing flies.
+    What ended before is not counted: its memory is gone with it. 0 when nothing flies.
     """
 
     def carries(node: Any) -> bool:
@@ -121,7 +120,7 @@ def fault_share(state: Any) -> float:
     faults = sum(
         int(np.sum(jax.device_get(each.memory.faults), dtype=np.int64)) for each in flights
     )
-    return faults / steps if steps else math.nan
+    return faults / steps if steps else 0.0
 
 
 def compile_reward(source: str, *, airframe: Airframe, settings: Settings) -> UserReward:

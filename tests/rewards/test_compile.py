@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from racer.rewards.check import compile_source
-from racer.rewards.compile import FAULT_REWARD, compile_reward
+from racer.rewards.compile import FAULT_REWARD, compile_reward, fault_share
 from racer.rewards.drone import DroneInputs
 from racer.rewards.evaluate import evaluate
 from racer.rewards.parameters import MIN_WAYPOINTS, PARAMETERS
@@ -168,6 +168,8 @@ def test_memory_begins_anew_with_each_flight_and_faults_are_counted() -> None:
         began[done] = number
         faults = np.asarray(state.memory.faults)
         np.testing.assert_array_equal(faults, (number - began >= 5).astype(int))
+    flown = np.asarray(state.elapsed).sum()
+    assert fault_share({"drones": state, "key": 1}) == pytest.approx(faults.sum() / flown)
     assert (began[:4] > 0).all()
 
 
