@@ -123,6 +123,7 @@ def test_a_reward_of_ones_own_is_trained_on(tmp_path: Path, cache: str) -> None:
     reports = train(tmp_path, compile_cache=cache, reward=source, randomise=True)
     assert [report["reward"] for report in reports] == pytest.approx([1e6, 1e6])
     assert reports[-1]["value_loss"] < 2.0  # whatever the reward's size
+    assert reports[-1]["reward_faults"] == 0.0
 
 
 def test_hyperparameters_may_stand_beside() -> None:
