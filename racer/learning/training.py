@@ -17,7 +17,6 @@ Metrics of an epoch's report:
 | `gate_error_m` | their mean distance from the gates' centres; null when none was passed |
 | `crashed`, `timed_out` | shares of the evaluation flights that ended so |
 | `crashed_ground`, `…_bounds`, `…_frame`, `…_obstacle` | shares of them by the crash's cause |
-| `reward_faults` | of flights under way, share of steps that would raise; people's rewards only |
 | `env_steps` | control steps flown in training so far |
 | `seconds` | wall time since the training began, compilation included |
 
@@ -30,7 +29,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -97,6 +95,7 @@ class Training:
         """
         config, algorithm = self._config, self._algorithm
         began = time.monotonic()
+        self._output.mkdir(parents=True, exist_ok=True)
         programs = self._prepare()
         task, seed = self.task, np.int32(config.seed)
         train, placement = programs["train"], programs["train"].input_shardings[0]
@@ -108,17 +107,19 @@ class Training:
             state, metrics = train(state, course, schedule)
             policy = jax.device_get(algorithm.policy(state))
             result = jax.device_get(programs["evaluate"](*policy, task, seed))
-            report = self._report(epoch, jax.device_get(metrics), result)
-            report |= _faults(config, state)
+            report = self._report(epoch, jax.device_get(metrics), result, policy)
             self._write(epoch, policy, result, report)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
         self._export()
 
     def _export(self) -> None:
         """`policy.onnx` and `manifest.json` of the last epoch."""
-        from racer.policy.export import export_run  # noqa: PLC0415 - half a second, used once
+        from racer.policy.export import Origin, export_run  # noqa: PLC0415 - half a second
 
-        export_run(self._output)
+        # As it was trained: the course's file may have been edited meanwhile.
+        airframe, simulation, _ = self.world
+        origin = Origin(self._track, airframe, simulation, self.task)
+        export_run(self._output, origin=origin)
 
     def _prepare(self) -> dict[str, jax.stages.Compiled]:
         """The three programs. They take the seed as a number and make their keys of it."""
@@ -149,7 +150,7 @@ class Training:
             *(config.algorithm, algorithm.compiled_in or config.settings, algorithm.output),
             *(self.world.airframe, self.world.simulation, config.reward, config.whole_legs),
             config.evaluation_starts,
-            jax.tree.map(np.shape, (task, parameters, schedule)),
+            jax.tree.map(jax.typeof, (task, parameters, schedule)),
         )
         return prepare(
             {
@@ -163,14 +164,21 @@ class Training:
             folder=None if config.compile_cache is None else Path(config.compile_cache),
         )
 
-    def _report(self, epoch: int, metrics: Metrics, result: Evaluation) -> dict[str, Any]:
+    def _report(
+        self,
+        epoch: int,
+        metrics: Metrics,
+        result: Evaluation,
+        policy: tuple[Parameters, Normaliser],
+    ) -> dict[str, Any]:
         named = metrics._asdict()
         named |= named.pop("details")
         numbers = {name: float(value) for name, value in named.items()}
-        if not all(math.isfinite(number) for number in numbers.values()):
+        learnt = [*numbers.values(), *jax.tree.leaves(policy)]  # the last update has no loss yet
+        if not all(np.isfinite(number).all() for number in learnt):
             raise RacerError(
-                f"The training diverged in epoch {epoch}: its loss is no number any more. "
-                "Train again, with another seed or a lower learning rate."
+                f"The training diverged in epoch {epoch}: its loss or weights are no numbers any "
+                "more. Train again, with another seed or a lower learning rate."
             )
         found = summarise(result, gates=len(self._track.gates), laps=self._track.laps)
         return {
@@ -212,14 +220,6 @@ def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Setting
     from racer.rewards.compile import compile_reward  # noqa: PLC0415 - most trainings need none
 
     return compile_reward(config.reward, airframe=airframe, settings=simulation)
-
-
-def _faults(config: TrainingConfig, state: State) -> dict[str, float]:
-    if config.reward is None:
-        return {}
-    from racer.rewards.compile import fault_share  # noqa: PLC0415 - most trainings need none
-
-    return {"reward_faults": fault_share(state)}
 
 
 def _load_track(config: TrainingConfig) -> Track:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import pytest
 
 TINY: dict[str, Any] = {
@@ -16,6 +18,15 @@ TINY: dict[str, Any] = {
     "hidden": 16,
     "evaluation_starts": 4,
 }
+
+# Compiling takes most of these tests' time; what is compiled runs for a moment only.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.jit` that optimises little."""
+    compiled: Callable[..., Any] = jax.jit(function, compiler_options=QUICK)
+    return compiled
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import Settings as Simulation
 from racer.sim.task import make_task
 from racer.sim.track import load_track
+from tests.learning.conftest import quick_jit
 
 SLOTS, DRONES, LENGTH = 8, 3, 4
 
@@ -31,7 +32,7 @@ def test_the_squashed_density_integrates_to_one(mean: float, std: float) -> None
     middle = 0.5 * (edges[1:] + edges[:-1])
     noise = (np.arctanh(middle) - mean) / std
     shape = (len(noise), 1)
-    action, density = jax.jit(squash)(
+    action, density = quick_jit(squash)(
         jnp.full(shape, mean), jnp.full(shape, math.log(std)), jnp.asarray(noise[:, None])
     )
     assert np.asarray(action[:, 0]) == pytest.approx(middle, abs=1e-4)
@@ -41,7 +42,7 @@ def test_the_squashed_density_integrates_to_one(mean: float, std: float) -> None
 
 def test_the_density_of_an_action_at_its_limit_is_a_number() -> None:
     far = jnp.array([[30.0], [-30.0]])
-    density, slope = jax.jit(
+    density, slope = quick_jit(
         jax.value_and_grad(lambda m: squash(m, jnp.zeros_like(m), jnp.zeros_like(m))[1].sum())
     )(far)
     assert np.isfinite(float(density))
@@ -61,15 +62,15 @@ def steps(first: int) -> Steps:
 
 def test_the_ring_keeps_the_newest_and_draws_what_follows_each_step() -> None:
     buffer: Buffer = initial_buffer(SLOTS, DRONES, 2)
-    put = jax.jit(write)
+    put = quick_jit(write)
     for first in range(0, 5 * LENGTH, LENGTH):
         buffer = put(buffer, steps(first))
     assert int(buffer.written) == 20
     assert sorted(np.asarray(buffer.observation[:, 0, 0]).tolist()) == list(range(12, 20))
     plain = Normaliser(jnp.zeros(2), jnp.full(2, 1e2), jnp.float32(1.0))
-    batch: Batch = jax.jit(lambda key: draw(buffer, plain, key, size=256, n_step=3, discount=0.5))(
-        jax.random.key(0)
-    )
+    batch: Batch = quick_jit(
+        lambda key: draw(buffer, plain, key, size=256, n_step=3, discount=0.5)
+    )(jax.random.key(0))
     met = set()
     for row in range(256):
         step, drone = (round(float(x) * 10.0) for x in batch.observation[row])
@@ -108,7 +109,7 @@ def test_the_update_finds_the_best_action_of_a_bandit() -> None:
         learner, terms = update(learner, batch, keys[2], jnp.float32(settings.learning_rate))
         return learner, terms.entropy
 
-    learner, entropy = jax.jit(
+    learner, entropy = quick_jit(
         lambda: jax.lax.scan(
             learn, initial_learner(parameters, settings), jax.random.split(jax.random.key(1), 600)
         )
@@ -136,7 +137,7 @@ def test_a_small_training_improves_and_repeats_bit_for_bit() -> None:
     algorithm = build("sac", World(load_airframe("x500"), simulation), settings)
     task = make_task(load_track("toledo"), simulation, velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
     parameters, key = algorithm.initial_parameters(0), jax.random.key(0)
-    initialise, epoch = jax.jit(algorithm.initialise), jax.jit(algorithm.epoch)
+    initialise, epoch = quick_jit(algorithm.initialise), quick_jit(algorithm.epoch)
 
     def train() -> list[Any]:
         state, seen = initialise(task, parameters, key), []

@@ -14,6 +14,9 @@ from safetensors.numpy import load_file
 from racer.errors import InvalidInputError, RacerError
 from racer.learning.settings import AlgorithmSettings, PpoSettings
 from racer.learning.training import Training, TrainingConfig
+from racer.policy.manifest import read_manifest
+from racer.sim import track
+from racer.sim.track import load_track
 from tests.learning.conftest import TINY
 
 
@@ -48,6 +51,19 @@ def test_a_seed_repeats_bit_for_bit_and_files_are_whole(tmp_path: Path, cache: s
         told = file.metadata()
     assert json.loads(told["config"])["wind_speed_m_s"] == 3.0
     assert (told["epoch"], told["output"]) == ("2", "linear")
+
+
+def test_a_course_that_is_edited_meanwhile_stays_the_one_that_was_trained_on(
+    tmp_path: Path, cache: str
+) -> None:
+    shipped = Path(track.__file__).parent / "tracks" / "toledo.toml"
+    course = tmp_path / "course.toml"
+    course.write_text(shipped.read_text())
+    output = tmp_path / "not" / "there yet"
+    config = TrainingConfig.from_mapping(TINY | {"track": str(course), "compile_cache": cache})
+    for _ in Training(config, output=output).epochs():
+        course.write_text("edited")
+    assert len(read_manifest(output).load_track().gates) == len(load_track("toledo").gates)
 
 
 def test_the_recorded_flight_starts_at_the_start_and_is_smooth(tmp_path: Path, cache: str) -> None:
