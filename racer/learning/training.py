@@ -17,6 +17,7 @@ Metrics of an epoch's report:
 | `gate_error_m` | their mean distance from the gates' centres; null when none was passed |
 | `crashed`, `timed_out` | shares of the evaluation flights that ended so |
 | `crashed_ground`, `…_bounds`, `…_frame`, `…_obstacle` | shares of them by the crash's cause |
+| `reward_faults` | of flights under way, share of steps that would raise; people's rewards only |
 | `env_steps` | control steps flown in training so far |
 | `seconds` | wall time since the training began, compilation included |
 
@@ -108,6 +109,7 @@ class Training:
             policy = jax.device_get(algorithm.policy(state))
             result = jax.device_get(programs["evaluate"](*policy, task, seed))
             report = self._report(epoch, jax.device_get(metrics), result, policy)
+            report |= _faults(config, state)
             self._write(epoch, policy, result, report)
             yield report | {"seconds": round(time.monotonic() - began, 3)}
         self._export()
@@ -220,6 +222,14 @@ def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Setting
     from racer.rewards.compile import compile_reward  # noqa: PLC0415 - most trainings need none
 
     return compile_reward(config.reward, airframe=airframe, settings=simulation)
+
+
+def _faults(config: TrainingConfig, state: State) -> dict[str, float]:
+    if config.reward is None:
+        return {}
+    from racer.rewards.compile import fault_share  # noqa: PLC0415 - most trainings need none
+
+    return {"reward_faults": fault_share(state)}
 
 
 def _load_track(config: TrainingConfig) -> Track:
