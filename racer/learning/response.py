@@ -6,7 +6,7 @@ gradient has to know is far less: which way and how much the next state moves wh
 the action does. So a step is simulated exactly, and only its derivative is taken from these
 first-order lags, one step per action (the idea of Zhang et al., "Learning vision-based agile
 flight via differentiable physics", Nature Machine Intelligence 2025, with the lags of the
-airframe's own control loops). tests/learning/test_response.py measures how well they agree.
+airframe's own control loops). tests/learning/test_apg.py measures how well they agree.
 """
 
 from __future__ import annotations
