@@ -18,18 +18,24 @@ from tests.support import wait_for
 
 
 def start(folder: Path, config: str, **environment: str) -> subprocess.Popen[str]:
+    """On one core: one device, as this process has, so that both find each other's programs."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(config)
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "racer.learning.worker"),
-            *("--config", str(folder / "config.json"), "--output", str(folder / "out")),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "racer.learning.worker"),
+                *("--config", str(folder / "config.json"), "--output", str(folder / "out")),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def run(folder: Path, config: str) -> tuple[int, list[dict[str, Any]], str]:
