@@ -29,6 +29,7 @@ from racer.sim.reward import BUILT_IN
 from racer.sim.state import Judged
 from racer.sim.task import Settings, Task, make_task
 from racer.sim.track import load_track
+from tests.learning.conftest import quick_jit
 
 AIRFRAME = load_airframe("x500")
 DRONES, DISCOUNT = 6, 0.9
@@ -75,7 +76,7 @@ def returns(
 
 
 def begin(task: Task, seed: int, drones: int, *, along_course: float = 0.0) -> EnvironmentState:
-    state: EnvironmentState = jax.jit(
+    state: EnvironmentState = quick_jit(
         lambda task, key: reset(task, key, (drones,), airframe=AIRFRAME, along_course=along_course)
     )(task, jax.random.key(seed))
     return state
@@ -92,7 +93,7 @@ def test_the_walk_back_equals_finite_differences_through_three_steps(space: Acti
     noise = 0.1 * jax.random.normal(jax.random.key(4), (3, DRONES, 4))
     given: dict[str, Any] = {"task": task, "policy": policy, "normaliser": normaliser}
 
-    @jax.jit
+    @quick_jit
     def both(noise: jax.Array) -> tuple[jax.Array, jax.Array]:
         total, (flown, end) = returns(noise, first, **given, simulation=simulation)
         worth = action_gradients(
@@ -148,8 +149,8 @@ def test_the_response_model_knows_which_way_the_simulation_answers(space: Action
         vehicle, _ = jax.lax.scan(fly, state.vehicle, jnp.concatenate([first[None], steady]))
         return jnp.stack([*vehicle.position, *vehicle.velocity], axis=-1)
 
-    true = np.asarray(jax.jit(exact)(state, jnp.asarray(nudges)))
-    model = np.asarray(jax.jit(modelled)(jnp.asarray(nudges)))
+    true = np.asarray(quick_jit(exact)(state, jnp.asarray(nudges)))
+    model = np.asarray(quick_jit(modelled)(jnp.asarray(nudges)))
     moved, expected = (each[:4] - each[4:] for each in (true, model))
     moves = (0, 1, 2) if space == "velocity" else (0, 1, 3)  # yaw moves nothing from hover
     for part in moves:
@@ -195,7 +196,7 @@ def test_the_guide_pulls_to_the_middle_and_changes_no_reward() -> None:
         rewards = [each(task, (), before, after, judged)[1] for each in (guide, BUILT_IN)]
         return rewards[0][0], rewards[1][0]
 
-    both = jax.jit(lambda aside: (crossing(aside), jax.jacrev(crossing)(aside)))
+    both = quick_jit(lambda aside: (crossing(aside), jax.jacrev(crossing)(aside)))
     for aside in (0.4, -0.4):
         (guided, plain), (slope, plain_slope) = both(jnp.float32(aside))
         assert float(guided) == pytest.approx(float(plain), abs=1e-6)
@@ -208,8 +209,8 @@ def test_a_small_training_improves_and_repeats_bit_for_bit() -> None:
     settings = ApgSettings(num_envs=64, horizon=16, iterations_per_epoch=25, hidden=32)
     algorithm, task = build(World(AIRFRAME, simulation), settings), course(simulation)
     key, parameters = jax.random.key(0), algorithm.initial_parameters(0)
-    initialise = jax.jit(algorithm.initialise)
-    epoch = jax.jit(algorithm.epoch)
+    initialise = quick_jit(algorithm.initialise)
+    epoch = quick_jit(algorithm.epoch)
 
     def train() -> list[Any]:
         state, seen = initialise(task, parameters, key), []
@@ -223,8 +224,8 @@ def test_a_small_training_improves_and_repeats_bit_for_bit() -> None:
 
     first, again = train(), train()
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, first, again)))
-    assert first[0][2].reward > first[0][0].reward + 0.005
-    assert first[0][2].crashes_per_flight < first[0][0].crashes_per_flight
+    assert first[0][2].reward > first[0][0].reward + 0.003
+    assert first[0][2].crashes_per_flight < 0.7 * first[0][0].crashes_per_flight
     assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(first[0]))
 
 
