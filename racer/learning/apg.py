@@ -43,7 +43,7 @@ from racer.learning.rollout import advantages
 from racer.learning.settings import AlgorithmSettings
 from racer.sim.environment import EnvironmentState, make_step, observe, reset
 from racer.sim.interface import ACTION_SIZE
-from racer.sim.reward import BUILT_IN
+from racer.sim.reward import BuiltInReward
 from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
@@ -183,7 +183,7 @@ def _make_epoch(
         radius_m=world.airframe.body.collision_radius_m,
         pull=settings.guide,
         softness_m=settings.guide_softness_m,
-        inner=BUILT_IN if world.reward is None else world.reward,
+        inner=world.reward or BuiltInReward(space=world.simulation.action_space),
     )
 
     def iteration(state: TrainState, task: Task, share: Array) -> tuple[TrainState, Metrics]:

@@ -25,6 +25,7 @@ _RANGES = {  # the same as the product's front door promises
     "yaw_limit_deg_s": (5.0, 360.0),
     "wind_speed_m_s": (0.0, 15.0),
     "control_hz": (10.0, 200.0),
+    "heading_spread_deg": (0.0, 90.0),
     "altitude_m": (1.5, 100.0),
     "calm": (0.0, 10.0),
     "first_opening": (0.5, 5.0),
@@ -38,7 +39,7 @@ _COUNTS = {
     "evaluation_starts": (1, 4096),
     "laps": (1, 20),
 }
-_MAY_BE_NULL = {"altitude_m", "laps"}
+_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "laps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,9 @@ class TrainingConfig:
     velocity_limit_m_s: float = 8.0
     yaw_limit_deg_s: float = 90.0
     wind_speed_m_s: float = 0.0  # mean; gusts come with it
+    heading_spread_deg: float | None = None  # starts look at most so far off; null: 57, or any way
     randomise: bool = False  # every flight gets a slightly different vehicle and course
+    vary_vehicle: bool = True  # randomise vehicle and wind too; false: only what the course says
     action_space: ActionSpace = "velocity"  # "velocity" or "ctbr"
     control_hz: float = 25.0  # actions per second
     substeps: int = 8  # of flight controller and physics per action
@@ -80,7 +83,7 @@ class TrainingConfig:
         for key in ("compile_cache", "reward"):
             if not isinstance(getattr(self, key), str | None):
                 raise InvalidInputError(f"'{key}' must be a text or null.")
-        for key in ("randomise", "whole_legs"):
+        for key in ("randomise", "vary_vehicle", "whole_legs"):
             if not isinstance(getattr(self, key), bool):
                 raise InvalidInputError(f"'{key}' must be true or false.")
         if self.action_space not in (spaces := get_args(ActionSpace)):

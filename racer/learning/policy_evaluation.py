@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -22,13 +23,13 @@ from racer.learning.report import Report, summarise
 from racer.policy.loading import Policy, load_policy
 from racer.policy.manifest import MAX_POLICY_BYTES, POLICY_FILE, read_limited
 from racer.sim.task import (
-    DEFAULT_SPREAD,
     NO_SPREAD,
     Settings,
     Task,
     course_ranges,
     default_ranges,
     make_task,
+    spread_within,
 )
 from racer.sim.track import MAX_LAPS, Track, load_track
 
@@ -65,7 +66,8 @@ def evaluate_policy(
 ) -> Evaluated:
     """Fly a policy's folder from `starts` fresh starts.
 
-    Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on.
+    Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on, and
+    starts look as far off the start's heading as they did there (`heading_spread_deg`).
     Without `spread` every flight begins exactly at the start. `compile_cache` is a folder that
     keeps compiled programs. Raises RacerError when there is no such policy or course, or a number
     is out of its range.
@@ -81,7 +83,7 @@ def evaluate_policy(
         _check_whole("laps", laps, 1, MAX_LAPS)
         course = dataclasses.replace(course, laps=laps)
     if variation is None:
-        variation = "full" if manifest.training.config.get("randomise") is True else "none"
+        variation = _variation(manifest.training.config)
     settings = _settings(policy, variation)
     task = _task(
         policy, course, settings, wind_speed_m_s, course_only=variation == "course", spread=spread
@@ -132,9 +134,22 @@ def _task(
         velocity_limit_m_s=limits.velocity_m_s,
         yaw_limit_deg_s=math.degrees(limits.yaw_rate_rad_s),
         wind_speed_m_s=wind,
-        start_spread=DEFAULT_SPREAD if spread else NO_SPREAD,
+        start_spread=spread_within(_heading_spread(policy)) if spread else NO_SPREAD,
         ranges=course_ranges(course) if course_only else default_ranges(course),
     )
+
+
+def _variation(config: Mapping[str, Any]) -> Variation:
+    """Of the training."""
+    if config.get("randomise") is not True:
+        return "none"
+    return "course" if config.get("vary_vehicle") is False else "full"
+
+
+def _heading_spread(policy: Policy) -> float | None:
+    """Of the training; policies of trainers without the key looked up to 57 degrees away."""
+    given = policy.manifest.training.config.get("heading_spread_deg")
+    return float(given) if isinstance(given, int | float) and 0.0 <= given <= 90.0 else None
 
 
 def _check_whole(name: str, value: int, low: int, high: int) -> None:

@@ -45,6 +45,7 @@ from racer.learning.settings import AlgorithmSettings, PpoSettings
 from racer.learning.starts import Starts, learn_starts, no_starts, restart_some, spare_states
 from racer.sim.environment import EnvironmentState, observe, reset
 from racer.sim.interface import ACTION_SIZE
+from racer.sim.reward import BuiltInReward
 from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
@@ -254,7 +255,7 @@ class _Learner:
 
         The built-in reward has that size already; people's may be of any.
         """
-        if self._world.reward is None:
+        if self._world.reward is None or isinstance(self._world.reward, BuiltInReward):
             return state.reward_square, jnp.float32(1.0)
         seen = state.normaliser.seen
         new = reward.size * jax.lax.axis_size(_DRONES)

@@ -17,6 +17,7 @@ from racer.learning.settings import PpoSettings
 from racer.sim.airframe import Airframe
 from racer.sim.environment import EnvironmentState, reset
 from racer.sim.reward import Reward
+from racer.sim.state import choose
 from racer.sim.task import Task
 
 Array: TypeAlias = jax.Array
@@ -63,10 +64,7 @@ def spare_states(
     picked = jax.random.categorical(keys[0], weights, shape=(drones,))
     use = jax.random.uniform(keys[1], (drones,)) < settings.good_starts
     use &= jnp.any(starts.good)
-    spare: EnvironmentState = jax.tree.map(
-        lambda old, new: jnp.where(use, old[picked], new), starts.states, anew
-    )
-    return spare
+    return choose(use, jax.tree.map(lambda leaf: leaf[picked], starts.states), anew)
 
 
 def restart_some(
@@ -85,7 +83,4 @@ def restart_some(
     drones = environments.passed.shape[0]
     anew = reset(task, keys[0], (drones,), airframe=airframe, reward=reward)
     use = jax.random.uniform(keys[1], (drones,)) < settings.restarts
-    some: EnvironmentState = jax.tree.map(
-        lambda now, new: jnp.where(use, new, now), environments, anew
-    )
-    return some
+    return choose(use, anew, environments)

@@ -49,8 +49,16 @@ from racer.learning.networks import Normaliser, Parameters
 from racer.learning.programs import Program, prepare, use_cores
 from racer.learning.report import summarise
 from racer.sim.airframe import Airframe, load_airframe
-from racer.sim.reward import WHOLE_LEGS, Reward
-from racer.sim.task import Settings, Task, default_rewards, make_task, seen_obstacles
+from racer.sim.reward import BuiltInReward, Reward
+from racer.sim.task import (
+    Settings,
+    Task,
+    course_ranges,
+    default_rewards,
+    make_task,
+    seen_obstacles,
+    spread_within,
+)
 from racer.sim.track import Track, load_track
 
 __all__ = ["Training", "TrainingConfig"]
@@ -87,6 +95,8 @@ class Training:
             yaw_limit_deg_s=config.yaw_limit_deg_s,
             wind_speed_m_s=config.wind_speed_m_s,
             rewards=default_rewards(config.velocity_limit_m_s, calm=config.calm),
+            start_spread=spread_within(config.heading_spread_deg),
+            ranges=None if config.vary_vehicle else course_ranges(self._track),
         )
 
     def epochs(self) -> Iterator[dict[str, Any]]:
@@ -218,7 +228,8 @@ class Training:
 
 def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Settings) -> Reward | None:
     if config.reward is None:
-        return WHOLE_LEGS if config.whole_legs else None
+        whole = BuiltInReward(space=config.action_space, whole_legs=True)
+        return whole if config.whole_legs else None
     from racer.rewards.compile import compile_reward  # noqa: PLC0415 - most trainings need none
 
     return compile_reward(config.reward, airframe=airframe, settings=simulation)

@@ -35,8 +35,8 @@ from racer.sim.control_loop import Action, Flight, make_flight
 from racer.sim.dynamics import State, rest_state
 from racer.sim.interface import Sight, observation
 from racer.sim.judging import against, gate_index, judge, nominal_gate
-from racer.sim.reward import BUILT_IN, Reward
-from racer.sim.state import Array, EnvironmentState, Outcome, Variation
+from racer.sim.reward import BUILT_IN, BuiltInReward, Reward
+from racer.sim.state import Array, EnvironmentState, Outcome, Variation, choose
 from racer.sim.task import Settings, Task
 from racer.sim.variation import draw, moved_gate, seen_gate, seen_obstacles
 
@@ -79,8 +79,8 @@ def reset(
     They hover around the start, up to 1.5 m away along each horizontal axis and 57° off heading,
     except a share `along_course` of them: these fly somewhere on the centre line, at up to 70 %
     of the speed limit (or of 8 m/s), with any heading at all, since a policy with a low yaw limit
-    will not turn its nose along the course. None begins outside the bounds. A `reward` with memory
-    must be named here too.
+    will not turn its nose along the course. `task.start_spread` may say otherwise of all but the
+    centre line. None begins outside the bounds. A `reward` with memory must be named here too.
     """
     keys = jax.random.split(key, 5)
     spread = task.start_spread
@@ -92,7 +92,8 @@ def reset(
     scatter = jnp.where(here, 0.3, spread.horizontal)
     tangent_yaw = jnp.arctan2(line[..., 4], line[..., 3])
     astray = jnp.where(turn < 0.5, 0.3, 1.5) * normal[3]
-    yaw = jnp.where(here, tangent_yaw + astray, task.start[3] + spread.yaw * normal[3])
+    turned = here & (spread.turned > 0.0)
+    yaw = jnp.where(turned, tangent_yaw + astray, task.start[3] + spread.yaw * normal[3])
     speed = jnp.where(here, 0.7 * speed_share * jnp.minimum(task.velocity_limit, 8.0), 0.0)
     rise, drift = jnp.where(here, 0.3, spread.vertical), jnp.where(here, 0.1, spread.speed)
     start, variation = _drawn_course(task, key, shape, airframe=airframe)
@@ -223,7 +224,7 @@ def make_step(
     the airframe's command delay is longer than a control step.
     """
     flight = make_flight(airframe, settings) if loop is None else _stand_in(loop)
-    rating: Reward = BUILT_IN if reward is None else reward
+    rating: Reward = BuiltInReward(space=settings.action_space) if reward is None else reward
 
     def step(
         task: Task,
@@ -270,7 +271,7 @@ def _settle(
     after = after._replace(passed=before.passed + judged.passed)
     memory, earned = reward(task, before.memory, before, after, judged)
     after = after._replace(memory=memory)
-    return _select(judged.done, spare, after), Outcome(
+    return choose(judged.done, spare, after), Outcome(
         reward=earned,
         done=judged.done,
         finished=judged.finished,
@@ -281,17 +282,6 @@ def _settle(
         offset=judged.offset,
         flown=after.vehicle,
     )
-
-
-def _select(done: Array, ended: EnvironmentState, going: EnvironmentState) -> EnvironmentState:
-    """Per drone; arrays per gate have their own axis after the batch's."""
-
-    def pick(new: Array, old: Array) -> Array:
-        wide = jnp.reshape(done, done.shape + (1,) * (old.ndim - done.ndim))
-        return jnp.where(wide, new, old)
-
-    picked: EnvironmentState = jax.tree.map(pick, ended, going)
-    return picked
 
 
 def _wind(state: EnvironmentState) -> Vector:

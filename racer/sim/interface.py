@@ -74,6 +74,7 @@ from racer.geometry.rotation import (
 ActionSpace: TypeAlias = Literal["velocity", "ctbr"]
 ACTION_SIZE = 4
 OBSERVATION_SIZES: dict[ActionSpace, int] = {"velocity": 23, "ctbr": 29}  # without poles
+YAW_ACTION: dict[ActionSpace, int] = {"velocity": 3, "ctbr": 2}  # which number turns the nose
 POLE_SIZES: dict[ActionSpace, int] = {"velocity": 3, "ctbr": 4}  # of each pole that is seen
 _SMALL = 1e-6
 _CLEAR = 2.0  # where clearances are cut

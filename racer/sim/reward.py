@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 
 from racer.geometry.rotation import Vector, dot
+from racer.sim.interface import YAW_ACTION, ActionSpace
 from racer.sim.judging import real_gate
 from racer.sim.state import Array, EnvironmentState, Judged
 from racer.sim.task import Task
@@ -49,8 +50,9 @@ class BuiltInReward:
     is calmer and slower.
     """
 
-    def __init__(self, *, whole_legs: bool = False) -> None:
+    def __init__(self, *, space: ActionSpace = "velocity", whole_legs: bool = False) -> None:
         self._whole_legs = whole_legs
+        self._yaw = YAW_ACTION[space]
 
     def initial(self, shape: tuple[int, ...]) -> Any:
         """It remembers nothing."""
@@ -82,13 +84,12 @@ class BuiltInReward:
             + weights.gate * judged.passed
             + weights.crash * judged.crashed
             + weights.rates * rates
-            + weights.turn * jnp.clip(after.action[3], -1.0, 1.0) ** 2
+            + weights.turn * jnp.clip(after.action[self._yaw], -1.0, 1.0) ** 2
         )
         return memory, reward
 
 
 BUILT_IN = BuiltInReward()
-WHOLE_LEGS = BuiltInReward(whole_legs=True)
 
 
 def _distance(a: Vector, b: Vector) -> Array:

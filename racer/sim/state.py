@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 
 from racer.geometry.gates import GateFrame
 from racer.sim.cascade import ControlState
@@ -75,3 +76,14 @@ class Outcome(NamedTuple):
     when: Array  # share of the step, [0, 1], at which the gate's plane was crossed
     offset: Array  # m from the gate's centre, in its plane, at that moment
     flown: State  # the vehicle at the end of the step
+
+
+def choose(mask: Array, these: EnvironmentState, those: EnvironmentState) -> EnvironmentState:
+    """Drone by drone, `these` where `mask` (...) holds; arrays per gate or pole have more axes."""
+
+    def pick(this: Array, that: Array) -> Array:
+        wide = jnp.reshape(mask, mask.shape + (1,) * (this.ndim - mask.ndim))
+        return jnp.where(wide, this, that)
+
+    picked: EnvironmentState = jax.tree.map(pick, these, those)
+    return picked

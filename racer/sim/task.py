@@ -91,10 +91,23 @@ class StartSpread(NamedTuple):
     vertical: Real  # m
     yaw: Real  # rad
     speed: Real  # m/s, along each axis
+    turned: Real  # 1: flights along the course look any way, roughly along it; 0: as starts do
 
 
-DEFAULT_SPREAD = StartSpread(*(np.float32(value) for value in (0.75, 0.3, 0.5, 0.1)))
-NO_SPREAD = StartSpread(*(np.float32(0.0) for _ in range(4)))  # every flight the same
+DEFAULT_SPREAD = StartSpread(*(np.float32(value) for value in (0.75, 0.3, 0.5, 0.1, 1.0)))
+NO_SPREAD = StartSpread(*(np.float32(0.0) for _ in range(5)))  # every flight the same
+
+
+def spread_within(heading_deg: float | None) -> StartSpread:
+    """Starts as usual, but looking at most so far off the start's heading; None: as usual.
+
+    Flights along the course keep to it as well. For vehicles that hardly yaw: they have their
+    heading of the start for the whole race, and must learn the same line anew for each.
+    """
+    if heading_deg is None:
+        return DEFAULT_SPREAD
+    yaw = np.float32(0.5 * math.radians(heading_deg))
+    return DEFAULT_SPREAD._replace(yaw=yaw, turned=np.float32(0.0))
 
 
 class Ranges(NamedTuple):

@@ -34,7 +34,9 @@ def test_a_frame_that_is_wider_already_stays() -> None:
     assert np.array_equal(flown.gates.frame, TASK.gates.frame)
 
 
-@pytest.mark.parametrize("key", ["first_opening", "last_opening", "miss_m", "calm"])
+@pytest.mark.parametrize(
+    "key", ["first_opening", "last_opening", "miss_m", "calm", "heading_spread_deg"]
+)
 def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:
     with pytest.raises(InvalidInputError, match=key):
         TrainingConfig.from_mapping({key: -1.0})

@@ -90,3 +90,24 @@ def test_a_schedule_runs_straight_from_the_first_to_the_last_value() -> None:
     floors = np.concatenate([part.std_floor for part in parts])
     assert rates == pytest.approx(1e-3 * np.linspace(1.0, 0.1, 11)[:-1], rel=1e-5)
     assert floors == pytest.approx(np.linspace(0.4, 0.1, 11)[:-1], rel=1e-5)
+
+
+def test_copies_keep_the_vehicle_and_the_gates_of_their_flight() -> None:
+    varied = make_task(
+        load_track("toledo"), Settings(randomise=True), velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0
+    )
+    drones = reset(varied, jax.random.key(0), (N,), airframe=AIRFRAME)
+    good = jnp.zeros(N, bool).at[4].set(True)
+    copies = settings(good_starts=1.0, restarts=1.0)
+    spare = spare_states(
+        varied, Starts(drones, good), jax.random.key(1), airframe=AIRFRAME, settings=copies
+    )
+    assert spare.variation is not None
+    assert drones.variation is not None
+    for mine, theirs in zip(
+        jax.tree.leaves(spare.variation), jax.tree.leaves(drones.variation), strict=True
+    ):
+        assert np.array_equal(mine, np.broadcast_to(theirs[4], mine.shape))
+    restarted = restart_some(varied, drones, jax.random.key(2), airframe=AIRFRAME, settings=copies)
+    assert restarted.variation is not None
+    assert not np.any(restarted.variation.scale.mass == drones.variation.scale.mass)

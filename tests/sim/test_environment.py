@@ -21,7 +21,7 @@ from racer.sim.environment import (
     reset,
     target_gate,
 )
-from racer.sim.task import CrashCause, Settings, Task, make_task
+from racer.sim.task import CrashCause, Settings, Task, make_task, spread_within
 from racer.sim.track import load_track, parse_track
 
 X500 = load_airframe("x500")
@@ -329,6 +329,15 @@ def test_starts_are_spread_in_bounds_and_wind_blows_from_everywhere() -> None:
     for axis, position in enumerate(state.vehicle.position[:2]):
         assert np.all(position > course.bounds_min[axis])
         assert np.all(position < course.bounds_max[axis])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_headings_stay_near_the_starts_where_the_task_says_so(share: float) -> None:
+    course = task()._replace(start_spread=spread_within(10.0))
+    vehicle = states(course, along_course=share).vehicle
+    yaw = 2.0 * np.arctan2(vehicle.qz, vehicle.qw) - course.start[3]
+    off = np.rad2deg(np.abs((yaw + np.pi) % (2.0 * np.pi) - np.pi))
+    assert 5.0 < np.max(off) < 10.01
 
 
 def test_gusts_have_drydens_strength_and_no_wind_has_none() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from racer.sim.airframe import load_airframe
 from racer.sim.environment import EnvironmentState, reset
+from racer.sim.interface import ActionSpace
 from racer.sim.judging import judge
-from racer.sim.reward import BUILT_IN, WHOLE_LEGS, BuiltInReward
+from racer.sim.reward import BUILT_IN, BuiltInReward
 from racer.sim.task import Rewards, Settings, make_task
 from racer.sim.track import load_track
 
@@ -55,5 +56,18 @@ def test_whole_legs_earn_the_same_on_any_line_through_a_gate(aside: float) -> No
     flight = [start, FIRST + shift - [0, 0.6, 0], FIRST + shift + [0, 0.4, 0], end]
     distance = np.linalg.norm
     whole = distance(FIRST - start) + distance(SECOND - FIRST) - distance(SECOND - end)
-    assert earned(WHOLE_LEGS, flight) == pytest.approx(whole, abs=1e-3)
+    assert earned(BuiltInReward(whole_legs=True), flight) == pytest.approx(whole, abs=1e-3)
     assert earned(BUILT_IN, flight) < whole - 0.3
+
+
+@pytest.mark.parametrize(("space", "yaw"), [("velocity", 3), ("ctbr", 2)])
+def test_only_the_yaw_action_is_paid_for(space: ActionSpace, yaw: int) -> None:
+    weights = METRES._replace(progress=np.float32(0.0), turn=np.float32(-1.0))
+    still = at(FIRST - [0, 3, 0], passed=0)
+    judged = judge(TASK, still, still, airframe=AIRFRAME)
+    for index in range(4):
+        action = tuple(jnp.float32(0.5 * (index == part)) for part in range(4))
+        after = still._replace(action=action)
+        task = TASK._replace(rewards=weights)
+        paid = BuiltInReward(space=space)(task, (), still, after, judged)[1]
+        assert float(paid) == pytest.approx(-0.25 if index == yaw else 0.0)
