@@ -25,7 +25,7 @@ from racer.sim.airframe import load_airframe
 from racer.sim.dynamics import State
 from racer.sim.environment import EnvironmentState, make_step, observe, reset
 from racer.sim.interface import ActionSpace
-from racer.sim.reward import BUILT_IN
+from racer.sim.reward import BUILT_IN, BuiltInReward
 from racer.sim.state import Judged
 from racer.sim.task import Settings, Task, make_task
 from racer.sim.track import load_track
@@ -102,7 +102,7 @@ def test_the_walk_back_equals_finite_differences_through_three_steps(space: Acti
             jnp.zeros((DRONES, size)),
             **given,
             world=World(AIRFRAME, simulation),
-            reward=BUILT_IN,
+            reward=BuiltInReward(space=space),
             discount=DISCOUNT,
             max_slope=1e9,
         )
