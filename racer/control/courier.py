@@ -26,7 +26,7 @@ from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult, Order
 log = structlog.get_logger(__name__)
 
 MARGIN_S = 3.0  # beyond the pilot's own limit: its answer is the better one
-PACE_S = 0.004  # between publications: a burst above the topic's depth of 10 would lose commands
+PACE_S = 0.004  # between publications: other controllers' queues may keep ten, ROS 2's default
 AGAIN = frozenset({Command.STOP, Command.LAND})  # sent to the next controller
 AGAIN_GROUNDED = AGAIN | {Command.TAKEOFF}  # sent to the next vehicle
 YOUNG_S = 1.0  # a vehicle's death: the controller itself answers what is older

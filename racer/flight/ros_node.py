@@ -25,6 +25,10 @@ from racer.flight.commands import CommandResult
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.state import FlightState
 
+# Messages kept for a thread that is late. ROS 2's usual ten are gone in 40 ms of several pilots'
+# key repeats: then a `stop` among them, or its answer, would be lost on a busy machine.
+COMMAND_QUEUE = 200
+
 
 def state_json(state: FlightState) -> str:
     """The JSON of `/drone/state`."""
@@ -55,7 +59,7 @@ class ControllerNode:
         # Signals are the loop's: rclpy's own handlers would shut the context down under us.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("drone_controller")
-        self._results = self._node.create_publisher(String, "/drone/command_result", 10)
+        self._results = self._node.create_publisher(String, "/drone/command_result", COMMAND_QUEUE)
         self._odometry = self._node.create_publisher(Odometry, "/drone/odometry", 10)
         self._battery = self._node.create_publisher(BatteryState, "/drone/battery", 10)
         self._state = self._node.create_publisher(String, "/drone/state", 10)
@@ -63,7 +67,7 @@ class ControllerNode:
         def hand_over(message: String) -> None:
             loop.call_soon_threadsafe(on_command, message.data, context=context)
 
-        self._node.create_subscription(String, "/control_commands", hand_over, 10)
+        self._node.create_subscription(String, "/control_commands", hand_over, COMMAND_QUEUE)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="rclpy", daemon=True)

@@ -22,6 +22,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
+from racer.flight.ros_node import COMMAND_QUEUE
 from racer.process import die_with_parent
 
 
@@ -38,11 +39,11 @@ class ControllerPeer:
         self.context = Context()
         self.context.init(domain_id=domain_id)
         self._node = rclpy.create_node("drone_controller", context=self.context)
-        self._results = self._node.create_publisher(String, "/drone/command_result", 10)
+        self._results = self._node.create_publisher(String, "/drone/command_result", COMMAND_QUEUE)
         self._state = self._node.create_publisher(String, "/drone/state", 10)
         self._odometry = self._node.create_publisher(Odometry, "/drone/odometry", 10)
         self._battery = self._node.create_publisher(BatteryState, "/drone/battery", 10)
-        self._node.create_subscription(String, "/control_commands", self._on_command, 10)
+        self._node.create_subscription(String, "/control_commands", self._on_command, COMMAND_QUEUE)
         self._node.create_timer(0.2, self._publish_state)
         self._node.create_timer(1 / 30, self._publish_odometry)
         self._executor = SingleThreadedExecutor(context=self.context)

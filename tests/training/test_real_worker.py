@@ -68,16 +68,18 @@ def test_it_trains_survives_a_stop_with_the_same_curve_and_leaves_its_files(
     play(scenario())
 
 
-def test_what_the_trainer_stumbles_over_reaches_those_who_watch(sqlite_bench: Bench) -> None:
+def test_what_the_trainer_stumbles_over_reaches_those_who_watch(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = sqlite_bench
     drone_id = bench.new_model()
-    (bench.settings().data_dir / "jax_cache").write_text("a file where a folder should be")
+    monkeypatch.setenv("JAX_PLATFORMS", "an_accelerator_that_is_not_there")
 
     async def scenario() -> None:
         async with service(bench) as training:
             await training.start(drone_id)
             [message] = await collect(training, drone_id, within_s=120)
-            assert "unexpected fault (FileExistsError)" in message["error"]
+            assert "unexpected fault (RuntimeError)" in message["error"]
             assert message["done"] is True
 
     play(scenario())
