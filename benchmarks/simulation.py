@@ -128,14 +128,16 @@ def _timed(once: Callable[[], None], *, steps: int, seconds: float = 6.0) -> dic
 
 
 def _in_process(python: Path, *arguments: object, flags: str = "") -> dict[str, float]:
-    answer = subprocess.run(
-        [str(python), "-m", "benchmarks.simulation", *(str(part) for part in arguments)],
-        cwd=REPOSITORY,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
-        check=True,
-        stdout=subprocess.PIPE,  # what goes wrong is told where everybody sees it
-        text=True,
-    )
+    ours = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONPATH": str(REPOSITORY)}
+    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves a log where it runs
+        answer = subprocess.run(
+            [str(python), "-m", "benchmarks.simulation", *(str(part) for part in arguments)],
+            cwd=folder,
+            env=os.environ | ours,
+            check=True,
+            stdout=subprocess.PIPE,  # what goes wrong is told where everybody sees it
+            text=True,
+        )
     result: dict[str, float] = json.loads(answer.stdout.strip().splitlines()[-1])
     return result
 
