@@ -48,7 +48,6 @@ __all__ = [
     "make_step",
     "observe",
     "reset",
-    "target_gate",
 ]
 
 # Folded into keys for what `randomise` draws. A small number would be one of `split`'s own keys:
@@ -181,7 +180,7 @@ def observe(task: Task, state: EnvironmentState, settings: Settings) -> Array:
 
 def _seen(task: Task, state: EnvironmentState, passed: Array) -> GateFrame:
     """The gate after `passed` passages as the vehicle knows it."""
-    nominal = target_gate(task, passed)
+    nominal = nominal_gate(task, passed)
     if state.variation is None:
         return nominal
     real = moved_gate(nominal, state.variation, gate_index(task, passed))
@@ -197,11 +196,6 @@ def _seen_obstacles(task: Task, state: EnvironmentState) -> Cylinder | None:
     if state.variation is None:
         return nominal
     return seen_obstacles(nominal, state.variation, position, task.sight_range)
-
-
-def target_gate(task: Task, passed: Array) -> GateFrame:
-    """The gate to fly through after `passed` passages, where the course says, components (...)."""
-    return nominal_gate(task, passed)
 
 
 def make_step(

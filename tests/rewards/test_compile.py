@@ -16,7 +16,8 @@ from racer.rewards.drone import DroneInputs
 from racer.rewards.evaluate import evaluate
 from racer.rewards.parameters import MIN_WAYPOINTS, PARAMETERS
 from racer.sim.airframe import load_airframe
-from racer.sim.environment import make_step, reset, target_gate
+from racer.sim.environment import make_step, reset
+from racer.sim.judging import nominal_gate
 from racer.sim.state import Judged
 from racer.sim.task import Settings, make_task
 from racer.sim.track import load_track
@@ -80,7 +81,7 @@ def flown() -> tuple[Any, Any]:
 def _judged(state: Any) -> Any:
     no = jnp.zeros(DRONES, bool)
     zero = jnp.zeros(DRONES)
-    return Judged(target_gate(TASK, state.passed), no, no, no, no, zero, zero, zero)
+    return Judged(nominal_gate(TASK, state.passed), no, no, no, no, zero, zero, zero)
 
 
 def _names(parameter: Any) -> list[tuple[str, str]]:

@@ -19,8 +19,8 @@ from racer.sim.environment import (
     make_step,
     observe,
     reset,
-    target_gate,
 )
+from racer.sim.judging import nominal_gate
 from racer.sim.task import CrashCause, Settings, Task, make_task, spread_within
 from racer.sim.track import load_track, parse_track
 
@@ -71,7 +71,7 @@ def test_flying_through_the_gate_counts_and_leads_to_the_next() -> None:
     assert not np.any(outcome.done)
     assert np.all(after.passed == 1)
     assert float(outcome.reward[0]) > 0.15
-    assert float(target_gate(course, after.passed).centre[0][0]) == 5.0
+    assert float(nominal_gate(course, after.passed).centre[0][0]) == 5.0
 
 
 def test_a_passage_is_timed_within_the_step_and_measured_in_the_gates_plane() -> None:
@@ -178,7 +178,7 @@ def test_laps_are_the_same_gates_again() -> None:
     assert np.all(outcome.passed)
     assert np.array_equal(outcome.finished, np.arange(N) >= N // 2)
     assert np.array_equal(after.passed, np.where(outcome.finished, 0, 6))
-    assert np.all(target_gate(course, after.passed).centre[1] == 7.0)  # the first gate
+    assert np.all(nominal_gate(course, after.passed).centre[1] == 7.0)  # the first gate
 
 
 def test_a_vehicle_that_is_nowhere_has_crashed() -> None:
