@@ -62,12 +62,13 @@ def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: float 
     share = here * x0 / (here * (x0 - x1) + (1.0 - here))  # without a crossing it is not 0/0
     aside = abs(y0 + share * (y1 - y0))
     above = abs(z0 + share * (z1 - z0))
-    offset = (aside * aside + above * above + _SMALL) ** 0.5
+    square_offset = aside * aside + above * above
     circular = gate.round > 0.5
 
     def within(reach: Real) -> Real:
         square = (aside < reach) & (above < reach)
-        return circular & (offset < reach) | (circular ^ True) & square
+        disc = square_offset < reach * abs(reach)  # a reach below zero holds nothing
+        return circular & disc | (circular ^ True) & square
 
     inside = within(gate.half_size - radius)
     near = within(gate.half_size + gate.frame + radius)
@@ -76,5 +77,5 @@ def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: float 
         reverse=backward & inside,
         hit=crossing & near & (inside ^ True),
         when=share,
-        offset=offset,
+        offset=(square_offset + _SMALL) ** 0.5,
     )

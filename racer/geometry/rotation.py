@@ -62,6 +62,13 @@ def body_z_axis(q: Quaternion) -> Vector:
     return 2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)
 
 
+def body_axes(q: Quaternion) -> tuple[Vector, Vector, Vector]:
+    """Nose, left and up of the body in world coordinates: the rotation matrix's columns."""
+    w, x, y, z = q
+    left = 2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x)
+    return body_x_axis(q), left, body_z_axis(q)
+
+
 def cross(a: Vector, b: Vector) -> Vector:
     """a × b."""
     return (
