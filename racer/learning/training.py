@@ -111,7 +111,8 @@ class Training:
         task, seed = self.task, np.int32(config.seed)
         train, placement = programs["train"], programs["train"].input_shardings[0]
         state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
-        state = jax.device_put(state, placement[0])
+        # By way of the host: cutting it into the devices' shares there compiles nothing.
+        state = jax.device_put(jax.device_get(state), placement[0])
         for epoch in range(1, config.epochs + 1):
             schedule = jax.device_put(algorithm.schedule(epoch, config.epochs), placement[2])
             course = jax.device_put(training_task(task, config, epoch=epoch), placement[1])
