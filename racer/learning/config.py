@@ -64,9 +64,9 @@ class TrainingConfig:
     substeps: int = 8  # of flight controller and physics per action
     whole_legs: bool = False  # the built-in reward's metres do not depend on the line through gates
     calm: float = 1.0  # scales what body rates cost in the built-in reward
-    first_opening: float = 1.0  # in training, gates are this many times as wide at first …
+    first_opening: float = 2.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times from half of the training on
-    miss_m: float = 0.0  # in training, frames are this wide at least: missing a gate ends a flight
+    miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training

@@ -55,7 +55,7 @@ class PpoSettings(AlgorithmSettings):
     update_epochs: int = 3  # passes over a rollout
     minibatches: int = 32  # per pass
     hidden: int = 64  # units in each of the two hidden layers, of policy and value each
-    learning_rate: float = 3e-3  # of Adam; falls linearly over the training
+    learning_rate: float = 5e-3  # of Adam; falls linearly over the training
     final_learning_rate: float = 0.1  # share of it that is left at the end
     discount: float = 0.98  # per control step
     gae_lambda: float = 0.95  # bias against variance of the advantages
@@ -68,7 +68,7 @@ class PpoSettings(AlgorithmSettings):
     along_course: float = 0.8  # share of training flights that start somewhere on the course
     good_starts: float = 0.0  # share that goes on where a good flight was a rollout ago instead
     restarts: float = 0.0  # share of the drones that return to the start before every rollout
-    finish_value: float = 0.0  # what lies behind a finish or time-out: a share of the mean value
+    finish_value: float = 1.0  # what lies behind a finish or time-out: a share of the mean value
     std_floor: float = 0.0  # the action noise's standard deviation stays above this, …
     final_std_floor: float = 0.0  # … which moves in a straight line to this
 

@@ -211,7 +211,8 @@ def _limits(origin: Origin) -> PolicyLimits:
     return PolicyLimits(
         velocity_m_s=float(task.velocity_limit),
         velocity_unit_m_s=float(task.velocity_unit),
-        climb_m_s=control.velocity_max_z_m_s,
+        climb_m_s=control.velocity_max_up_m_s,
+        descent_m_s=control.velocity_max_down_m_s,
         yaw_rate_rad_s=float(task.yaw_limit),
         yaw_rate_unit_rad_s=float(task.yaw_unit),
         tilt_deg=control.tilt_max_deg,

@@ -69,6 +69,7 @@ class PolicyLimits(_Table):
     velocity_m_s: _Positive
     velocity_unit_m_s: _Positive  # that a velocity action of one asks for
     climb_m_s: _Positive
+    descent_m_s: _Positive
     yaw_rate_rad_s: _Positive
     yaw_rate_unit_rad_s: _Positive  # that a velocity policy's yaw action of one asks for
     tilt_deg: Annotated[float, Field(gt=0.0, le=180.0)]  # of the velocity loop
@@ -83,6 +84,7 @@ class PolicyLimits(_Table):
             velocity=self.velocity_m_s,
             velocity_unit=self.velocity_unit_m_s,
             climb=self.climb_m_s,
+            descent=self.descent_m_s,
             yaw=self.yaw_rate_rad_s,
             yaw_unit=self.yaw_rate_unit_rad_s,
         )

@@ -46,7 +46,8 @@ _RANGES = {  # of every number in a file, since the file may come from a strange
     "velocity_i_xy": _INTEGRAL,
     "velocity_p_z": _GAIN,
     "velocity_i_z": _INTEGRAL,
-    "velocity_max_z_m_s": (0.1, 100.0),
+    "velocity_max_up_m_s": (0.1, 100.0),
+    "velocity_max_down_m_s": (0.1, 100.0),
     "tilt_max_deg": (1.0, 85.0),
     "thrust_min": (0.0, 1.0),
     "thrust_max": (0.0, 1.0),
@@ -114,7 +115,8 @@ class Control:
     velocity_i_xy: float
     velocity_p_z: float
     velocity_i_z: float
-    velocity_max_z_m_s: float
+    velocity_max_up_m_s: float
+    velocity_max_down_m_s: float
     tilt_max_deg: float
     thrust_min: float
     thrust_max: float

@@ -104,7 +104,8 @@ def _make_controller(
         limits = Limits(
             velocity=task.velocity_limit,
             velocity_unit=task.velocity_unit,
-            climb=gains.velocity_max_z_m_s,
+            climb=gains.velocity_max_up_m_s,
+            descent=gains.velocity_max_down_m_s,
             yaw=task.yaw_limit,
             yaw_unit=task.yaw_unit,
         )

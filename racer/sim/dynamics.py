@@ -11,9 +11,12 @@ Choices:
 - Struct of arrays: one array per scalar, any common batch shape. On a CPU this is what lets XLA
   fuse a whole step into a few vectorised loops.
 - Two integrators for the body: `rk4`, classical Runge-Kutta of fourth order (energy and momentum
-  hold to float32 at 5 ms), and `midpoint`, second order at one evaluation of the forces: attitude
-  half a step ahead, thrust and gyroscopic terms in the middle of the step, drag by the linearly
-  implicit midpoint rule (Rosenbrock), so that it needs no look ahead and stays stable.
+  hold to float32 at 5 ms), and `midpoint`, second order at one evaluation of the forces: body
+  rates first, the attitude by the mean of old and new ones, forces at the attitude half-way, drag
+  by the linearly implicit midpoint rule (Rosenbrock), which is stable without a look ahead.
+- Each of these takes what the one before it ends with. XLA keeps on a CPU what a loop hands on,
+  and computes everything else that two results share once for each of them.
+- What an airframe's zeros leave out is left out when the program is made.
 - The exact exponential for the rotors, which do not feel the body and may be stiff.
 - The airframe's numbers are compile-time constants.
 """

@@ -100,6 +100,7 @@ class Limits(NamedTuple):
     velocity: Real  # m/s
     velocity_unit: Real  # m/s that an action of one asks for
     climb: Real  # m/s, of the vertical part
+    descent: Real  # m/s, likewise, downwards; PX4 sinks at half its climb rate
     yaw: Real  # rad/s
     yaw_unit: Real  # rad/s that an action of one asks for
 
@@ -142,7 +143,7 @@ def velocity_setpoint(
     """Velocity, m/s ENU, and yaw rate, rad/s (positive left), that a `velocity` action asks for.
 
     The action: forward, left, up and yaw rate in the limits' units. The velocity's length is cut
-    to its limit, its vertical part to the climb rate.
+    to its limit, its vertical part to the rates of climb and descent.
     """
     forward, left, up = (limits.velocity_unit * part for part in action[:3])
     size = xp.sqrt(forward * forward + left * left + up * up + _SMALL)
@@ -150,7 +151,7 @@ def velocity_setpoint(
     cos_yaw, sin_yaw = heading(attitude, xp)
     east = share * (cos_yaw * forward - sin_yaw * left)
     north = share * (sin_yaw * forward + cos_yaw * left)
-    rise = xp.clip(share * up, -limits.climb, limits.climb)
+    rise = xp.clip(share * up, -limits.descent, limits.climb)
     turn = xp.clip(limits.yaw_unit * action[3], -limits.yaw, limits.yaw)
     return (east, north, rise), turn
 

@@ -27,6 +27,8 @@ SPACES: tuple[ActionSpace, ...] = get_args(ActionSpace)
 UP = (0.0, 0.0, 1.0)
 POLES = ((1.5, 2.2, 0.0, 0.1, 4.0), (-39.0, 29.5, 1.0, 0.3, 2.0), (2.4, 0.8, 2.5, 0.2, 1.0))
 
+FREE = Limits(velocity=50.0, velocity_unit=8.0, climb=50.0, descent=50.0, yaw=5.0, yaw_unit=1.5)
+
 
 def gate(centre: tuple[float, float, float], yaw: float) -> GateFrame:
     c, s = math.cos(yaw), math.sin(yaw)
@@ -129,8 +131,17 @@ def test_poles_that_a_course_lacks_are_far_away_on_no_side(space: ActionSpace) -
     assert list(bare[-len(offset) - 1 :]) == [*offset, clearance]
 
 
+def test_a_velocity_action_sinks_no_faster_than_it_may() -> None:
+    limits = FREE._replace(climb=3.0, descent=1.5)
+    level = (1.0, 0.0, 0.0, 0.0)
+    rises = [
+        velocity_setpoint((0.0, 0.0, up, 0.0), level, limits, np)[0][2] for up in (1.0, -1.0, -0.1)
+    ]
+    assert rises == pytest.approx([3.0, -1.5, -0.8], rel=1e-5)
+
+
 def test_a_velocity_action_asks_for_its_scale() -> None:
-    limits = Limits(velocity=50.0, velocity_unit=8.0, climb=50.0, yaw=5.0, yaw_unit=1.5)
+    limits = FREE
     layout = action_layout("velocity", (8.0, 8.0, 8.0, 1.5))
     level = (1.0, 0.0, 0.0, 0.0)
     (east, north, up), turn = velocity_setpoint((0.1, 0.2, 0.3, 0.4), level, limits, np)

@@ -243,6 +243,28 @@ def test_observations_say_what_their_table_says() -> None:
     assert seen[18:23] == pytest.approx(np.zeros(5), abs=1e-5)
 
 
+def test_observations_may_lie_drone_beside_drone() -> None:
+    course = task()
+    state = states(course, along_course=1.0)
+    rows = np.asarray(observe(course, state, SETTINGS, axis=0))
+    assert np.array_equal(rows.T, observe(course, state, SETTINGS))
+
+
+@pytest.mark.parametrize("gates", [3, 32, 33, 60])
+def test_a_gate_is_looked_up_in_short_tables_and_in_long_ones(gates: int) -> None:
+    course = task()
+    numbers = np.arange(gates, dtype=np.float32)
+    frame = jax.tree.map(lambda _: numbers, course.gates)
+    course = course._replace(
+        gates=frame._replace(half_size=0.1 * numbers), passages=np.int32(2 * gates)
+    )
+    passed = jnp.array([[0, gates - 1], [gates, 2 * gates + 5]])
+    found = nominal_gate(course, passed)
+    expected = [[0.0, gates - 1.0], [0.0, gates - 1.0]]  # behind the last passage: the last gate
+    assert np.array_equal(found.centre[2], expected)
+    assert np.allclose(found.half_size, 0.1 * np.array(expected))
+
+
 def test_observations_turn_with_the_drone_and_the_course() -> None:
     """Heading is relative: a course turned by 90° looks the same to a drone turned with it."""
     text = """
