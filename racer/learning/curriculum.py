@@ -2,12 +2,14 @@
 
 Wide openings let early flights get on; later ones a little narrower than the real ones leave the
 policy a margin. Frames where the course has none end the flights that miss a gate: a drone that may
-turn round and try again learns to do so, and slowly. Gates are data, so nothing is compiled anew.
+turn round and try again learns to do so, and slowly. It ends half-way to the nearest gate, so that
+none stands in the way to another. Gates are data, so nothing is compiled anew.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from racer.learning.config import TrainingConfig
 from racer.sim.task import Task
@@ -22,6 +24,15 @@ def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
     scale = np.float32(wide + (narrow - wide) * min(done, 1.0))
     gates = task.gates._replace(
         half_size=scale * task.gates.half_size,
-        frame=np.maximum(task.gates.frame, np.float32(config.miss_m)),
+        frame=np.maximum(task.gates.frame, np.minimum(_room(task), np.float32(config.miss_m))),
     )
     return task._replace(gates=gates)
+
+
+def _room(task: Task) -> NDArray[np.float32]:
+    """(G,) m from every gate's opening to half-way to the nearest gate that stands elsewhere."""
+    centres = np.stack(task.gates.centre, axis=-1)
+    distances = np.linalg.norm(centres[:, None] - centres, axis=-1)
+    apart = np.where(distances > 0.0, distances, np.inf).min(axis=1)
+    room: NDArray[np.float32] = np.maximum(0.5 * apart - task.gates.half_size, 0.0)
+    return room.astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -15,9 +17,11 @@ TASK = make_task(load_track("split_s"), Settings(), velocity_limit_m_s=20.0, yaw
 
 
 def test_a_plain_training_flies_the_real_course() -> None:
-    flown = training_task(TASK, TrainingConfig(epochs=4), epoch=3)
-    assert np.array_equal(flown.gates.half_size, TASK.gates.half_size)
-    assert np.array_equal(flown.gates.frame, TASK.gates.frame)
+    plain = TrainingConfig(epochs=4, first_opening=1.0, miss_m=0.0)
+    for config, epoch in ((plain, 1), (TrainingConfig(epochs=4, miss_m=0.0), 3)):
+        flown = training_task(TASK, config, epoch=epoch)
+        assert np.array_equal(flown.gates.half_size, TASK.gates.half_size)
+        assert np.array_equal(flown.gates.frame, TASK.gates.frame)
 
 
 def test_openings_narrow_until_half_of_the_training_and_frames_appear() -> None:
@@ -27,6 +31,18 @@ def test_openings_narrow_until_half_of_the_training_and_frames_appear() -> None:
     assert radii == pytest.approx([0.6, 0.4875, 0.375, 0.2625, 0.15, 0.15, 0.15, 0.15])
     assert all(np.all(task.gates.frame == 1.0) for task in flown)
     assert all(task.gates.centre is TASK.gates.centre for task in flown)
+
+
+@pytest.mark.parametrize("course", ["toledo", "lsy_level0", "figure_eight"])
+def test_no_frame_of_training_stands_in_another_gates_way(course: str) -> None:
+    task = make_task(load_track(course), Settings(), velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0)
+    gates = training_task(task, TrainingConfig(miss_m=2.0), epoch=1).gates
+    centres, reach = np.stack(gates.centre, axis=-1), task.gates.half_size + gates.frame
+    assert np.all(gates.frame >= task.gates.frame)
+    for i, j in itertools.combinations(range(len(reach)), 2):
+        apart = float(np.linalg.norm(centres[i] - centres[j]))
+        if apart > 0.0 and gates.frame[i] > task.gates.frame[i]:
+            assert reach[i] <= 0.5 * apart + 1e-6
 
 
 def test_a_frame_that_is_wider_already_stays() -> None:
