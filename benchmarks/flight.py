@@ -105,8 +105,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         folder = options.policy
         if folder is None:
-            print(json.dumps(train(Path(directory), seed=0)))
-            folder = Path(directory) / "0"
+            print(json.dumps(train(Path(directory), seed=0, cache=Path(directory) / "programs")))
+            folder = Path(directory) / "run"
         simulated = simulate(folder)
         course = load_plan(folder, airframe="x500").course
         reports = fly(folder, url=options.url, flights=options.flights)
