@@ -322,13 +322,13 @@ def _rotor_speeds(
 def _turned(q: Quaternion, rates: Wind, dt: float) -> Quaternion:
     """The attitude after turning at body `rates` for dt; its error is of third order in dt.
 
-    Its length is brought nearer to one by the product of both factors' lengths, which is known
-    before the product is: a Newton step of 1/√, with no root.
+    Both factors are brought to length one before they are multiplied: the turn exactly, however
+    fast it is, the old attitude nearly.
     """
     x, y, z = (0.5 * dt * rate for rate in rates)
     turn = x * x + y * y + z * z
     square = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]
-    share = 1.5 - 0.5 * square * (1.0 + 0.25 * turn * turn)
+    share = _newton(square) / jnp.sqrt(1.0 + 0.25 * turn * turn)
     return multiply(q, (share * (1.0 - 0.5 * turn), share * x, share * y, share * z))
 
 
@@ -339,13 +339,19 @@ def _half_way(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 def _unit(q: Quaternion) -> Quaternion:
-    """A quaternion of almost length one, nearer to it: one Newton step of 1/√, with no root.
-
-    Leaves 3/8 of the squared error of |q|²: after a step of the integrators less than float32 has.
-    """
+    """A quaternion of almost length one, nearer to it."""
     w, x, y, z = q
-    share = 1.5 - 0.5 * (w * w + x * x + y * y + z * z)
+    share = _newton(w * w + x * x + y * y + z * z)
     return w * share, x * share, y * share, z * share
+
+
+def _newton(square: Array) -> Array:
+    """1/√square near one, by one Newton step with no root.
+
+    Leaves 3/8 of the squared error, after a step of the integrators less than float32 has. Far off
+    it stays positive, so that lengths find back to one.
+    """
+    return jnp.maximum(1.5 - 0.5 * square, 0.1)
 
 
 def _mean(a: Wind, b: Wind) -> Wind:

@@ -294,3 +294,16 @@ def test_a_step_can_be_differentiated_in_every_attitude(integrator: Integrator) 
     for share in (0.5, 0.0, 1.0):
         slopes = jax.tree.leaves(sensitivity(state, jnp.full(4, share)))
         assert all(np.all(np.isfinite(slope)) for slope in slopes)
+
+
+def test_a_body_that_turns_whole_turns_within_a_step_keeps_an_attitude() -> None:
+    """No such vehicle flies, but a number that grows without end would spoil a whole batch."""
+    spin = jnp.array([500.0, 2000.0, 5000.0])
+    start = tumbling()
+    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, spin.shape), start)._replace(wx=spin)
+    off = tuple(jnp.zeros(spin.shape) for _ in range(4))
+    end = fly(start, off, 0.5, dt=2.5e-3, integrator="midpoint")
+    assert all(np.all(np.isfinite(field)) for field in end)
+    length = np.sqrt(sum(np.square(part) for part in end.attitude))
+    assert length[0] == pytest.approx(1.0, abs=0.05)
+    assert np.all(length < 10.0)
