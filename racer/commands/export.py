@@ -7,7 +7,7 @@ from pathlib import Path
 
 HELP = "write policy.onnx and manifest.json from a training's weights"
 EXAMPLES = """\
-A training exports its last epoch by itself. This is for one that was interrupted, and for weights
+A training exports its best epoch by itself. This is for one that was interrupted, and for weights
 of an earlier release:
 
   python -m racer export --run data/runs/1b4e28ba-2fa1-4d2b-883f-0016d3cca427

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     beside = sys.stderr if options.json else sys.stdout
     print(f"Training into {folder}. Compiling first; Ctrl-C ends it.", file=beside, flush=True)
     try:
-        last = _train(folder, as_json=options.json)
+        best = _train(folder, as_json=options.json)
     except KeyboardInterrupt:
         return _interrupted(folder)
     except RacerError:
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:  # of epochs.jsonl: a full disk
         raise RacerError(f"Cannot write to {folder}: {error.strerror}.") from error
     if not options.json:
-        print("\n" + conclusion(folder, last))
+        print("\n" + conclusion(folder, best))
     return 0
 
 
@@ -156,8 +156,10 @@ def _prepare(folder: Path, config: dict[str, Any], *, force: bool) -> Path:
 
 
 def _train(folder: Path, *, as_json: bool) -> dict[str, Any]:
-    """Run the worker to its end and print every epoch; the last one."""
-    last: dict[str, Any] = {}
+    """Run the worker to its end and print every epoch; the one whose policy is kept."""
+    from racer.learning.report import merit_of  # noqa: PLC0415
+
+    best: dict[str, Any] = {}
     with _worker(folder) as worker, (folder / "epochs.jsonl").open("w") as curve:
         for line in worker.stdout or ():
             if (message := _message(line)) is None:
@@ -166,9 +168,10 @@ def _train(folder: Path, *, as_json: bool) -> dict[str, Any]:
             if "error" in message:
                 raise _failure(message)
             if "epoch" in message:
-                if not last:
+                if not best:
                     _forget_earlier(folder)
-                last = message
+                if not best or merit_of(message) >= merit_of(best):
+                    best = message
                 curve.write(line)
                 curve.flush()
             if as_json:
@@ -179,7 +182,7 @@ def _train(folder: Path, *, as_json: bool) -> dict[str, Any]:
         code = worker.wait()
     if code != 0:
         raise RacerError(f"The training process ended early with code {code}; see above for why.")
-    return last
+    return best
 
 
 def _message(line: str) -> dict[str, Any] | None:
@@ -257,10 +260,11 @@ def row(report: dict[str, Any]) -> str:
     )
 
 
-def conclusion(folder: Path, last: dict[str, Any]) -> str:
-    """What a person does next."""
+def conclusion(folder: Path, best: dict[str, Any]) -> str:
+    """What came out, and what a person does next."""
     return (
-        f"{100 * last['accuracy']:.0f} % of the evaluation flights finished the course.\n"
+        f"Epoch {best['epoch']} flew best and is kept: {100 * best['accuracy']:.0f} % of its "
+        "evaluation flights finished the course.\n"
         f"Policy: {folder}\n"
         f"  python -m racer evaluate --policy {folder}\n"
         f"  python -m racer fly --policy {folder}"

@@ -26,6 +26,7 @@ _RANGES = {  # the same as the product's front door promises
     "wind_speed_m_s": (0.0, 15.0),
     "control_hz": (10.0, 200.0),
     "heading_spread_deg": (0.0, 90.0),
+    "start_spread_m": (0.0, 1.5),
     "altitude_m": (1.5, 100.0),
     "calm": (0.0, 10.0),
     "first_opening": (0.5, 5.0),
@@ -39,7 +40,7 @@ _COUNTS = {
     "evaluation_starts": (1, 4096),
     "laps": (1, 20),
 }
-_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "laps"}
+_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "start_spread_m", "laps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ class TrainingConfig:
     yaw_limit_deg_s: float = 90.0
     wind_speed_m_s: float = 0.0  # mean; gusts come with it
     heading_spread_deg: float | None = None  # starts look at most so far off; null: 57, or any way
+    start_spread_m: float | None = None  # starts are at most so far off along an axis; null: 1.5
     randomise: bool = False  # every flight gets a slightly different vehicle and course
     vary_vehicle: bool = True  # randomise vehicle and wind too; false: only what the course says
     action_space: ActionSpace = "velocity"  # "velocity" or "ctbr"

@@ -25,6 +25,7 @@ from racer.policy.manifest import MAX_POLICY_BYTES, POLICY_FILE, read_limited
 from racer.sim.task import (
     NO_SPREAD,
     Settings,
+    StartSpread,
     Task,
     course_ranges,
     default_ranges,
@@ -67,7 +68,8 @@ def evaluate_policy(
     """Fly a policy's folder from `starts` fresh starts.
 
     Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on, and
-    starts look as far off the start's heading as they did there (`heading_spread_deg`).
+    starts lie and look as far off the start as they did there (`start_spread_m`,
+    `heading_spread_deg`).
     Without `spread` every flight begins exactly at the start. `compile_cache` is a folder that
     keeps compiled programs. Raises RacerError when there is no such policy or course, or a number
     is out of its range.
@@ -134,7 +136,7 @@ def _task(
         velocity_limit_m_s=limits.velocity_m_s,
         yaw_limit_deg_s=math.degrees(limits.yaw_rate_rad_s),
         wind_speed_m_s=wind,
-        start_spread=spread_within(_heading_spread(policy)) if spread else NO_SPREAD,
+        start_spread=_start_spread(policy) if spread else NO_SPREAD,
         ranges=course_ranges(course) if course_only else default_ranges(course),
     )
 
@@ -146,10 +148,16 @@ def _variation(config: Mapping[str, Any]) -> Variation:
     return "course" if config.get("vary_vehicle") is False else "full"
 
 
-def _heading_spread(policy: Policy) -> float | None:
-    """Of the training; policies of trainers without the key looked up to 57 degrees away."""
-    given = policy.manifest.training.config.get("heading_spread_deg")
-    return float(given) if isinstance(given, int | float) and 0.0 <= given <= 90.0 else None
+def _start_spread(policy: Policy) -> StartSpread:
+    """Of the training; policies of trainers without its keys started 1.5 m and 57 degrees off."""
+    config = policy.manifest.training.config
+    return spread_within(
+        _within(config.get("heading_spread_deg"), 90.0), _within(config.get("start_spread_m"), 1.5)
+    )
+
+
+def _within(given: object, most: float) -> float | None:
+    return float(given) if isinstance(given, int | float) and 0.0 <= given <= most else None
 
 
 def _check_whole(name: str, value: int, low: int, high: int) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -138,6 +140,15 @@ class Report:
             "timed_out": self.timed_out,
             **{f"crashed_{name}": n / self.starts for name, n in self.crash_causes.items()},
         }
+
+
+def merit_of(scalars: Mapping[str, Any]) -> tuple[float, float]:
+    """How good an epoch's policy is, of its scalars: the starts it finishes, then how fast it is.
+
+    Of equal ones the later counts. A training keeps its best policy by this.
+    """
+    lap = scalars.get("mean_lap_time_s")
+    return scalars["accuracy"], -math.inf if lap is None else -lap
 
 
 def summarise(flights: Flights, *, gates: int, laps: int) -> Report:

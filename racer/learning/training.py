@@ -23,13 +23,15 @@ Metrics of an epoch's report:
 
 and the algorithm's own. PPO: `policy_loss`, `value_loss`, `entropy` (the loss's terms, before
 weighting), `kl` (how far one rollout's updates move the policy, nats), `clipped` (share of samples
-beyond the clip range). racer.learning.report says what counts as a lap.
+beyond the clip range). racer.learning.report says what counts as a lap, and which epoch's policy is
+kept: of those that finished the most evaluation starts, the one with the fastest laps.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -47,7 +49,7 @@ from racer.learning.evaluation import Evaluation, first_flight, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
 from racer.learning.programs import Program, prepare, use_cores
-from racer.learning.report import summarise
+from racer.learning.report import merit_of, summarise
 from racer.sim.airframe import Airframe, load_airframe
 from racer.sim.reward import BuiltInReward, Reward
 from racer.sim.task import (
@@ -75,6 +77,7 @@ class Training:
     def __init__(self, config: TrainingConfig, *, output: Path) -> None:
         """Raises RacerError when the configuration means nothing that can be trained."""
         self._config, self._output = config, output
+        self._kept = (-1.0, -math.inf)  # how good the policy in the files is: merit_of
         use_cores()
         self._track = _load_track(config)
         simulation = Settings(
@@ -95,7 +98,7 @@ class Training:
             yaw_limit_deg_s=config.yaw_limit_deg_s,
             wind_speed_m_s=config.wind_speed_m_s,
             rewards=default_rewards(config.velocity_limit_m_s, calm=config.calm),
-            start_spread=spread_within(config.heading_spread_deg),
+            start_spread=spread_within(config.heading_spread_deg, config.start_spread_m),
             ranges=None if config.vary_vehicle else course_ranges(self._track),
         )
 
@@ -126,7 +129,7 @@ class Training:
         self._export()
 
     def _export(self) -> None:
-        """`policy.onnx` and `manifest.json` of the last epoch."""
+        """`policy.onnx` and `manifest.json` of the policy that is kept."""
         from racer.policy.export import Origin, export_run  # noqa: PLC0415 - half a second
 
         # As it was trained: the course's file may have been edited meanwhile.
@@ -209,7 +212,15 @@ class Training:
         result: Evaluation,
         report: dict[str, Any],
     ) -> None:
-        """`policy.safetensors`, and `flight.npz`: the first evaluation start, flown."""
+        """`flight.npz`, the first evaluation start, flown, and `policy.safetensors`.
+
+        The weights stay those of an earlier epoch whose policy flew better.
+        """
+        flight = first_flight(result, dt=self.world.simulation.dt)
+        write_arrays(self._output / "flight.npz", **flight, epoch=np.array(epoch))
+        if (merit := merit_of(report)) < self._kept:
+            return
+        self._kept = merit
         parameters, normaliser = policy
         tensors = dict(parameters)
         tensors |= {f"observation_{k}": v for k, v in normaliser._asdict().items()}
@@ -223,8 +234,6 @@ class Training:
                 "report": json.dumps(report),
             },
         )
-        flight = first_flight(result, dt=self.world.simulation.dt)
-        write_arrays(self._output / "flight.npz", **flight, epoch=np.array(epoch))
 
 
 def _user_reward(config: TrainingConfig, airframe: Airframe, simulation: Settings) -> Reward | None:

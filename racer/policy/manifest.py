@@ -113,7 +113,7 @@ class TrainingRecord(_Table):
     seed: int
     epoch: int = Field(ge=0)
     env_steps: int = Field(ge=0)
-    evaluation: dict[str, JsonValue]  # the last epoch's report
+    evaluation: dict[str, JsonValue]  # that epoch's report
 
 
 class Manifest(_Table):

@@ -24,8 +24,6 @@ from racer.geometry.rotation import body_z_axis, conjugate, multiply
 from racer.sim.airframe import GRAVITY_M_S2, Airframe
 from racer.sim.dynamics import (
     ROTOR_SPIN,
-    ROTOR_X,
-    ROTOR_Y,
     Array,
     RotorCommand,
     State,
@@ -228,20 +226,18 @@ def mix(collective: Array, torque: Vector, *, airframe: Airframe) -> tuple[Rotor
     roll = torque[0] * (unit / r.arm_y_m)
     pitch = torque[1] * (unit / r.arm_x_m)
     yaw = torque[2] * (unit / r.torque_per_thrust_m)
-    tilt = [sy * roll - sx * pitch for sx, sy in zip(ROTOR_X, ROTOR_Y, strict=True)]
     spread = jnp.abs(roll) + jnp.abs(pitch)  # the largest of the four; the least is its negative
-    spread_scale = jnp.minimum(1.0, 0.5 / jnp.maximum(spread, _SMALL))
-    spread = spread * spread_scale
-    lift = jnp.clip(collective, 0.0, 1.0 - spread)
-    low_scale = jnp.minimum(1.0, lift / jnp.maximum(spread, _SMALL))
-    base = [lift + spread_scale * low_scale * part for part in tilt]
-    room = jnp.minimum(jnp.minimum(base[0], base[1]), jnp.minimum(base[2], base[3]))
-    top = jnp.maximum(jnp.maximum(base[0], base[1]), jnp.maximum(base[2], base[3]))
-    room = jnp.maximum(jnp.minimum(room, 1.0 - top), 0.0)
-    yaw_scale = jnp.minimum(1.0, room / jnp.maximum(jnp.abs(yaw), _SMALL))
-    yaw = yaw * yaw_scale
-    r0, r1, r2, r3 = (part - spin * yaw for part, spin in zip(base, ROTOR_SPIN, strict=True))
-    return (r0, r1, r2, r3), yaw_scale
+    fitting = jnp.minimum(jnp.minimum(spread, 0.5), jnp.maximum(collective, 0.0))
+    spread = jnp.maximum(spread, _SMALL)
+    right, left = (roll + pitch) * fitting / spread, (roll - pitch) * fitting / spread
+    fitting = jnp.maximum(jnp.abs(right), jnp.abs(left))  # as before, from what is at hand
+    lift = jnp.clip(collective, 0.0, 1.0 - fitting)
+    room = jnp.maximum(jnp.minimum(lift, 1.0 - lift) - fitting, 0.0)
+    yaw_share = jnp.minimum(1.0, room / jnp.maximum(jnp.abs(yaw), _SMALL))
+    yaw = jnp.clip(yaw, -room, room)
+    tilt = (-right, right, left, -left)  # ROTOR_Y·roll − ROTOR_X·pitch
+    r0, r1, r2, r3 = (lift + part - spin * yaw for part, spin in zip(tilt, ROTOR_SPIN, strict=True))
+    return (r0, r1, r2, r3), yaw_share
 
 
 def _half_angle(cosine: Array, sine: Array) -> tuple[Array, Array]:

@@ -28,7 +28,7 @@ from typing import Literal, TypeAlias
 
 import jax.numpy as jnp
 
-from racer.geometry.rotation import body_axes, dot, multiply, rotate, rotate_inverse
+from racer.geometry.rotation import body_axes, body_z_axis, dot, multiply, rotate, rotate_inverse
 from racer.sim.airframe import GRAVITY_M_S2, Airframe
 from racer.sim.vehicle import (
     NOMINAL,
@@ -137,9 +137,8 @@ def _midpoint(
 ) -> list[Array]:
     """The 13 body fields after dt; `middle`, `end`: rotor speeds after half of it and all."""
     half = 0.5 * dt
-    thrust = _thrusts(middle, airframe=airframe, scale=scale)
     spin_up = (_signed(end, ROTOR_SPIN) - _signed(state.rotors, ROTOR_SPIN)) * (1.0 / dt)
-    tx, ty, tz = _motor_torque(thrust, spin_up, airframe=airframe)
+    tx, ty, tz = _motor_torque(middle, spin_up, airframe=airframe, scale=scale)
 
     def accelerate(rates: Wind) -> Wind:
         gx, gy = _gyroscopic(rates, middle, airframe=airframe)
@@ -149,16 +148,23 @@ def _midpoint(
     rates = state.rates
     new_rates = _moved(rates, accelerate(_moved(rates, accelerate(rates), half)), dt)
     attitude = _turned(state.attitude, _mean(rates, new_rates), dt)
-    axes = body_axes(_half_way(state.attitude, attitude))
-    kick = _implicit_kick(state, axes, middle, wind, airframe=airframe, dt=dt, scale=scale)
-    velocity = _moved(state.velocity, _in_world(axes, kick), 1.0)
+    half_way = _half_way(state.attitude, attitude)
+    kick = _axial_kick if _same_in_plane(airframe) else _implicit_kick
+    change = kick(state, half_way, middle, wind, airframe=airframe, dt=dt, scale=scale)
+    velocity = _moved(state.velocity, change, 1.0)
     position = _moved(state.position, _mean(state.velocity, velocity), dt)
     return [*position, *velocity, *attitude, *new_rates]
 
 
-def _implicit_kick(
+def _same_in_plane(airframe: Airframe) -> bool:
+    """Whether the drag is the same in all directions of the rotors' plane, wherever air comes."""
+    d = airframe.drag
+    return d.linear_x == d.linear_y and not (d.quadratic_x or d.quadratic_y)
+
+
+def _axial_kick(
     state: State,
-    axes: tuple[Wind, Wind, Wind],
+    attitude: Quaternion,
     rotors: tuple[Array, ...],
     wind: Wind,
     *,
@@ -166,9 +172,45 @@ def _implicit_kick(
     dt: float,
     scale: Scale,
 ) -> Wind:
-    """Change of velocity in dt, m/s in body axes: dt·(1 − ½dt·∂a/∂v)⁻¹ a, diagonal there."""
+    """What `_implicit_kick` gives if the drag is the same in the plane; half its operations.
+
+    The plane's share of a force is the force less its share along the rotors' axis, so that no
+    other axis is needed.
+    """
+    up = body_z_axis(attitude)
     air = (state.vx - wind[0], state.vy - wind[1], state.vz - wind[2])
-    push = (0.0, 0.0, sum(_thrusts(rotors, airframe=airframe, scale=scale)))
+    (plane, _), _, (one, two) = _drag(rotors, airframe=airframe)
+    per_mass = 1.0 / (airframe.body.mass_kg * scale.mass)
+    speed = dot(up, air)
+    size = two * jnp.abs(speed) if two else 0.0
+    thrust = _thrust(rotors, airframe=airframe, scale=scale)
+    along = per_mass * (thrust - speed * (one + size)) - GRAVITY_M_S2 * up[2]
+    aside = per_mass * plane * speed + GRAVITY_M_S2 * up[2]
+    stiff = 1.0 + 0.5 * dt * per_mass * (one + 2.0 * size)
+    stiff_plane = 1.0 + 0.5 * dt * per_mass * plane
+    axial = dt * (stiff_plane * along + stiff * aside) / (stiff_plane * stiff)
+    slowing = dt * per_mass * plane / stiff_plane
+    return (
+        up[0] * axial - slowing * air[0],
+        up[1] * axial - slowing * air[1],
+        up[2] * axial - slowing * air[2] - dt * GRAVITY_M_S2 * (1.0 - 0.5 * slowing),
+    )
+
+
+def _implicit_kick(
+    state: State,
+    attitude: Quaternion,
+    rotors: tuple[Array, ...],
+    wind: Wind,
+    *,
+    airframe: Airframe,
+    dt: float,
+    scale: Scale,
+) -> Wind:
+    """Change of velocity in dt, m/s ENU: dt·(1 − ½dt·∂a/∂v)⁻¹ a, diagonal in body axes."""
+    axes = body_axes(attitude)
+    air = (state.vx - wind[0], state.vy - wind[1], state.vz - wind[2])
+    push = (0.0, 0.0, _thrust(rotors, airframe=airframe, scale=scale))
     per_mass = 1.0 / (airframe.body.mass_kg * scale.mass)
     kicks = []
     for axis, lift, (one, two) in zip(axes, push, _drag(rotors, airframe=airframe), strict=True):
@@ -176,7 +218,7 @@ def _implicit_kick(
         size = two * jnp.abs(speed) if two else 0.0
         change = per_mass * (lift - speed * (one + size)) - GRAVITY_M_S2 * axis[2]
         kicks.append(dt * change / (1.0 + 0.5 * dt * per_mass * (one + 2.0 * size)))
-    return kicks[0], kicks[1], kicks[2]
+    return _in_world(axes, (kicks[0], kicks[1], kicks[2]))
 
 
 def _drag(
@@ -215,7 +257,6 @@ def forces_and_torques(
 
     `body`: the first 13 fields of State; `rotors`, `targets`: rotor speeds and where they head.
     """
-    thrust = _thrusts(rotors, airframe=airframe, scale=scale)
     air = rotate_inverse(
         (body[6], body[7], body[8], body[9]),
         (body[3] - wind[0], body[4] - wind[1], body[5] - wind[2]),
@@ -224,28 +265,33 @@ def forces_and_torques(
         -speed * (one + two * jnp.abs(speed) if two else one)
         for speed, (one, two) in zip(air, _drag(rotors, airframe=airframe), strict=True)
     )
-    force = (fx, fy, fz + sum(thrust))
+    force = (fx, fy, fz + _thrust(rotors, airframe=airframe, scale=scale))
     lag = 1.0 / airframe.rotors.time_constant_s
     spin_up = lag * (_signed(targets, ROTOR_SPIN) - _signed(rotors, ROTOR_SPIN))
-    tx, ty, tz = _motor_torque(thrust, spin_up, airframe=airframe)
+    tx, ty, tz = _motor_torque(rotors, spin_up, airframe=airframe, scale=scale)
     gx, gy = _gyroscopic((body[10], body[11], body[12]), rotors, airframe=airframe)
     return force, (tx + gx, ty + gy, tz)
 
 
-def _thrusts(rotors: tuple[Array, ...], *, airframe: Airframe, scale: Scale) -> list[Array]:
-    """N, of each rotor."""
-    coefficient = airframe.rotors.thrust_coefficient * scale.thrust
-    return [coefficient * speed * speed for speed in rotors]
+def _thrust(rotors: tuple[Array, ...], *, airframe: Airframe, scale: Scale) -> Array:
+    """N, of all rotors."""
+    unit = airframe.rotors.thrust_coefficient * scale.thrust
+    r0, r1, r2, r3 = rotors
+    return unit * (r0 * r0 + r1 * r1 + r2 * r2 + r3 * r3)
 
 
-def _motor_torque(thrust: list[Array], spin_up: Array, *, airframe: Airframe) -> Wind:
+def _motor_torque(
+    rotors: tuple[Array, ...], spin_up: Array, *, airframe: Airframe, scale: Scale
+) -> Wind:
     """N m FLU, of thrust, drag and acceleration of the rotors; `spin_up`: rad/s², signed sum."""
     r = airframe.rotors
+    unit = r.thrust_coefficient * scale.thrust
+    squares = tuple(speed * speed for speed in rotors)
     reaction = r.inertia_kg_m2 * spin_up if r.inertia_kg_m2 else 0.0
     return (
-        r.arm_y_m * _signed(thrust, ROTOR_Y),
-        -r.arm_x_m * _signed(thrust, ROTOR_X),
-        -r.torque_per_thrust_m * _signed(thrust, ROTOR_SPIN) - reaction,
+        r.arm_y_m * unit * _signed(squares, ROTOR_Y),
+        -r.arm_x_m * unit * _signed(squares, ROTOR_X),
+        -r.torque_per_thrust_m * unit * _signed(squares, ROTOR_SPIN) - reaction,
     )
 
 
@@ -322,13 +368,11 @@ def _rotor_speeds(
 def _turned(q: Quaternion, rates: Wind, dt: float) -> Quaternion:
     """The attitude after turning at body `rates` for dt; its error is of third order in dt.
 
-    Both factors are brought to length one before they are multiplied: the turn exactly, however
-    fast it is, the old attitude nearly.
+    Its length is one however long the old one was and however fast it turns.
     """
     x, y, z = (0.5 * dt * rate for rate in rates)
     turn = x * x + y * y + z * z
-    square = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]
-    share = _newton(square) / jnp.sqrt(1.0 + 0.25 * turn * turn)
+    share = 1.0 / jnp.sqrt(_square(q) * (1.0 + 0.25 * turn * turn))
     return multiply(q, (share * (1.0 - 0.5 * turn), share * x, share * y, share * z))
 
 
@@ -339,19 +383,18 @@ def _half_way(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 def _unit(q: Quaternion) -> Quaternion:
-    """A quaternion of almost length one, nearer to it."""
+    """A quaternion of almost length one, nearer to it: one Newton step of 1/√, with no root.
+
+    Leaves 3/8 of the squared error of |q|²: after a step of the integrators less than float32 has.
+    Far off the factor stays positive, so that lengths find back to one.
+    """
     w, x, y, z = q
-    share = _newton(w * w + x * x + y * y + z * z)
+    share = jnp.maximum(1.5 - 0.5 * _square(q), 0.1)
     return w * share, x * share, y * share, z * share
 
 
-def _newton(square: Array) -> Array:
-    """1/√square near one, by one Newton step with no root.
-
-    Leaves 3/8 of the squared error, after a step of the integrators less than float32 has. Far off
-    it stays positive, so that lengths find back to one.
-    """
-    return jnp.maximum(1.5 - 0.5 * square, 0.1)
+def _square(q: Quaternion) -> Array:
+    return q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]
 
 
 def _mean(a: Wind, b: Wind) -> Wind:

@@ -98,16 +98,27 @@ DEFAULT_SPREAD = StartSpread(*(np.float32(value) for value in (0.75, 0.3, 0.5, 0
 NO_SPREAD = StartSpread(*(np.float32(0.0) for _ in range(5)))  # every flight the same
 
 
-def spread_within(heading_deg: float | None) -> StartSpread:
+def spread_within(heading_deg: float | None, place_m: float | None = None) -> StartSpread:
     """Starts as usual, but looking at most so far off the start's heading; None: as usual.
 
     Flights along the course keep to it as well. For vehicles that hardly yaw: they have their
     heading of the start for the whole race, and must learn the same line anew for each.
+
+    `place_m`: the farthest from the start along each horizontal axis instead of the usual 1.5 m;
+    heights and speeds shrink with it.
     """
-    if heading_deg is None:
-        return DEFAULT_SPREAD
-    yaw = np.float32(0.5 * math.radians(heading_deg))
-    return DEFAULT_SPREAD._replace(yaw=yaw, turned=np.float32(0.0))
+    spread = DEFAULT_SPREAD
+    if heading_deg is not None:
+        yaw = np.float32(0.5 * math.radians(heading_deg))
+        spread = spread._replace(yaw=yaw, turned=np.float32(0.0))
+    if place_m is not None:
+        share = np.float32(0.5 * place_m / spread.horizontal)
+        spread = spread._replace(
+            horizontal=share * spread.horizontal,
+            vertical=share * spread.vertical,
+            speed=share * spread.speed,
+        )
+    return spread
 
 
 class Ranges(NamedTuple):

@@ -51,7 +51,8 @@ def test_a_frame_that_is_wider_already_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["first_opening", "last_opening", "miss_m", "calm", "heading_spread_deg"]
+    "key",
+    ["first_opening", "last_opening", "miss_m", "calm", "heading_spread_deg", "start_spread_m"],
 )
 def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:
     with pytest.raises(InvalidInputError, match=key):

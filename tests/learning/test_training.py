@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from racer.errors import InvalidInputError, RacerError
+from racer.learning import training
+from racer.learning.report import Report, Times
 from racer.learning.settings import AlgorithmSettings, PpoSettings
 from racer.learning.training import Training, TrainingConfig
 from racer.policy.manifest import read_manifest
@@ -50,7 +53,32 @@ def test_a_seed_repeats_bit_for_bit_and_files_are_whole(tmp_path: Path, cache: s
     with safe_open(tmp_path / "a" / "policy.safetensors", framework="numpy") as file:
         told = file.metadata()
     assert json.loads(told["config"])["wind_speed_m_s"] == 3.0
-    assert (told["epoch"], told["output"]) == ("2", "linear")
+    assert (told["epoch"], told["output"]) == ("2", "linear")  # of equal policies the last
+
+
+def test_the_policy_that_flew_best_is_kept(
+    tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is: the second of three is told to have flown fastest here."""
+    told = iter([(0.5, 4.0), (1.0, 3.0), (1.0, 3.1)])
+    real = training.summarise
+
+    def flattering(*flights: Any, **course: Any) -> Report:
+        completion, seconds = next(told)
+        lap = Times(best=seconds, median=seconds, p95=seconds, mean=seconds, count=1)
+        return dataclasses.replace(real(*flights, **course), completion=completion, lap_time=lap)
+
+    monkeypatch.setattr(training, "summarise", flattering)
+    weights = []
+    config = TrainingConfig.from_mapping(TINY | {"epochs": 3, "compile_cache": cache})
+    for _ in Training(config, output=tmp_path).epochs():
+        weights.append(load_file(tmp_path / "policy.safetensors")["policy_1_weight"])
+        with np.load(tmp_path / "flight.npz") as flight:
+            assert flight["epoch"] == len(weights)
+    assert not np.array_equal(weights[0], weights[1])
+    assert np.array_equal(weights[1], weights[2])
+    kept = read_manifest(tmp_path).training
+    assert (kept.epoch, kept.evaluation["accuracy"]) == (2, 1.0)
 
 
 def test_a_course_that_is_edited_meanwhile_stays_the_one_that_was_trained_on(

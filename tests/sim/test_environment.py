@@ -21,7 +21,7 @@ from racer.sim.environment import (
     reset,
 )
 from racer.sim.judging import nominal_gate
-from racer.sim.task import CrashCause, Settings, Task, make_task, spread_within
+from racer.sim.task import DEFAULT_SPREAD, CrashCause, Settings, Task, make_task, spread_within
 from racer.sim.track import load_track, parse_track
 
 X500 = load_airframe("x500")
@@ -360,6 +360,15 @@ def test_headings_stay_near_the_starts_where_the_task_says_so(share: float) -> N
     yaw = 2.0 * np.arctan2(vehicle.qz, vehicle.qw) - course.start[3]
     off = np.rad2deg(np.abs((yaw + np.pi) % (2.0 * np.pi) - np.pi))
     assert 5.0 < np.max(off) < 10.01
+
+
+def test_starts_stay_near_the_start_where_the_task_says_so() -> None:
+    course = task()._replace(start_spread=spread_within(None, 0.2))
+    vehicle = states(course).vehicle
+    off = np.abs(np.array(vehicle.position) - np.array(course.start)[:3, None]).max(axis=1)
+    most = np.array([0.2, 0.2, 0.08])
+    assert np.all((off > 0.7 * most) & (off < 1.0001 * most))
+    assert spread_within(None, 1.5) == DEFAULT_SPREAD
 
 
 def test_gusts_have_drydens_strength_and_no_wind_has_none() -> None:
