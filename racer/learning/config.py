@@ -32,6 +32,7 @@ _RANGES = {  # the same as the product's front door promises
     "first_opening": (0.5, 5.0),
     "last_opening": (0.5, 5.0),
     "miss_m": (0.0, 2.0),
+    "final_caution": (0.0, 100.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -69,6 +70,9 @@ class TrainingConfig:
     first_opening: float = 2.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times from half of the training on
     miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
+    final_caution: float = (
+        1.0  # the built-in reward's price of a crash grows so many times by the end
+    )
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training

@@ -3,7 +3,8 @@
 Wide openings let early flights get on; later ones a little narrower than the real ones leave the
 policy a margin. Frames where the course has none end the flights that miss a gate: a drone that may
 turn round and try again learns to do so, and slowly. It ends half-way to the nearest gate, so that
-none stands in the way to another. Gates are data, so nothing is compiled anew.
+none stands in the way to another. Crashes may cost more towards the end: who is told so from the
+beginning learns to hover. All of this is data, so nothing is compiled anew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from racer.learning.config import TrainingConfig
 from racer.sim.task import Task
 
-_NARROWED = 0.5  # share of the training after which openings stay as they are
+_NARROWED = 0.5  # share of the training after which openings stay as they are, and caution grows
 
 
 def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
@@ -26,7 +27,9 @@ def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
         half_size=scale * task.gates.half_size,
         frame=np.maximum(task.gates.frame, np.minimum(_room(task), np.float32(config.miss_m))),
     )
-    return task._replace(gates=gates)
+    grown = max(0.0, ((epoch - 1) / config.epochs - _NARROWED) / (1.0 - _NARROWED))
+    crash = task.rewards.crash * np.float32(1.0 + (config.final_caution - 1.0) * grown)
+    return task._replace(gates=gates, rewards=task.rewards._replace(crash=crash))
 
 
 def _room(task: Task) -> NDArray[np.float32]:

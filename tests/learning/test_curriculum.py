@@ -50,9 +50,25 @@ def test_a_frame_that_is_wider_already_stays() -> None:
     assert np.array_equal(flown.gates.frame, TASK.gates.frame)
 
 
+def test_a_crash_costs_more_in_the_second_half() -> None:
+    config = TrainingConfig(epochs=8, final_caution=5.0)
+    costs = [training_task(TASK, config, epoch=n).rewards.crash for n in range(1, 9)]
+    assert np.array(costs) / TASK.rewards.crash == pytest.approx([1, 1, 1, 1, 1, 2, 3, 4])
+    same = training_task(TASK, TrainingConfig(epochs=8), epoch=8)
+    assert same.rewards == TASK.rewards
+
+
 @pytest.mark.parametrize(
     "key",
-    ["first_opening", "last_opening", "miss_m", "calm", "heading_spread_deg", "start_spread_m"],
+    [
+        "first_opening",
+        "last_opening",
+        "miss_m",
+        "calm",
+        "heading_spread_deg",
+        "start_spread_m",
+        "final_caution",
+    ],
 )
 def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:
     with pytest.raises(InvalidInputError, match=key):

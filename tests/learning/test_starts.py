@@ -90,6 +90,14 @@ def test_a_schedule_runs_straight_from_the_first_to_the_last_value() -> None:
     floors = np.concatenate([part.std_floor for part in parts])
     assert rates == pytest.approx(1e-3 * np.linspace(1.0, 0.1, 11)[:-1], rel=1e-5)
     assert floors == pytest.approx(np.linspace(0.4, 0.1, 11)[:-1], rel=1e-5)
+    assert [float(part.discount) for part in parts] == pytest.approx([0.98, 0.98])
+
+
+def test_a_discount_moves_epoch_by_epoch_towards_its_last_value() -> None:
+    plan = PpoSettings(discount=0.995, final_discount=0.985)
+    parts = [schedule(plan, epoch=epoch, epochs=4) for epoch in (1, 2, 3, 4)]
+    discounts = [float(part.discount) for part in parts]
+    assert discounts == pytest.approx([0.995, 0.9925, 0.99, 0.9875], abs=1e-6)
 
 
 def test_copies_keep_the_vehicle_and_the_gates_of_their_flight() -> None:
