@@ -32,7 +32,9 @@ _RANGES = {  # the same as the product's front door promises
     "first_opening": (0.5, 5.0),
     "last_opening": (0.5, 5.0),
     "miss_m": (0.0, 2.0),
+    "caution": (0.0, 100.0),
     "final_caution": (0.0, 100.0),
+    "course_variation": (0.0, 3.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -41,7 +43,7 @@ _COUNTS = {
     "evaluation_starts": (1, 4096),
     "laps": (1, 20),
 }
-_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "start_spread_m", "laps"}
+_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "start_spread_m", "laps", "final_caution"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +72,9 @@ class TrainingConfig:
     first_opening: float = 2.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times from half of the training on
     miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
-    final_caution: float = (
-        1.0  # the built-in reward's price of a crash grows so many times by the end
-    )
+    course_variation: float = 1.0  # with randomise: gates and poles move so many times as far
+    caution: float = 1.0  # scales what a crash costs in the built-in reward, …
+    final_caution: float | None = None  # … in the second half on its way to this; null: stays
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training

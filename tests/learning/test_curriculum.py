@@ -10,7 +10,7 @@ import pytest
 from racer.errors import InvalidInputError
 from racer.learning.config import TrainingConfig
 from racer.learning.curriculum import training_task
-from racer.sim.task import Settings, make_task
+from racer.sim.task import Settings, course_ranges, make_task
 from racer.sim.track import load_track
 
 TASK = make_task(load_track("split_s"), Settings(), velocity_limit_m_s=20.0, yaw_limit_deg_s=90.0)
@@ -50,10 +50,30 @@ def test_a_frame_that_is_wider_already_stays() -> None:
     assert np.array_equal(flown.gates.frame, TASK.gates.frame)
 
 
-def test_a_crash_costs_more_in_the_second_half() -> None:
-    config = TrainingConfig(epochs=8, final_caution=5.0)
+def test_gates_and_poles_may_move_farther_than_the_course_says() -> None:
+    course = load_track("lsy_level2")
+    varied = make_task(
+        course,
+        Settings(randomise=True),
+        velocity_limit_m_s=2.0,
+        yaw_limit_deg_s=90.0,
+        ranges=course_ranges(course),
+    )
+    flown = training_task(varied, TrainingConfig(course_variation=2.0), epoch=1).ranges
+    assert flown is not None
+    assert varied.ranges is not None
+    assert flown.gate_position == pytest.approx(2.0 * varied.ranges.gate_position)
+    assert flown.obstacle_position == pytest.approx(2.0 * varied.ranges.obstacle_position)
+    assert flown.start_position == pytest.approx(varied.ranges.start_position)
+    assert training_task(TASK, TrainingConfig(course_variation=2.0), epoch=1).ranges is None
+
+
+def test_what_a_crash_costs_may_change_in_the_second_half() -> None:
+    config = TrainingConfig(epochs=8, caution=3.0, final_caution=7.0)
     costs = [training_task(TASK, config, epoch=n).rewards.crash for n in range(1, 9)]
-    assert np.array(costs) / TASK.rewards.crash == pytest.approx([1, 1, 1, 1, 1, 2, 3, 4])
+    assert np.array(costs) / TASK.rewards.crash == pytest.approx([3, 3, 3, 3, 3, 4, 5, 6])
+    dear = training_task(TASK, TrainingConfig(epochs=8, caution=3.0), epoch=8)
+    assert dear.rewards.crash == pytest.approx(3.0 * TASK.rewards.crash)
     same = training_task(TASK, TrainingConfig(epochs=8), epoch=8)
     assert same.rewards == TASK.rewards
 
@@ -67,7 +87,9 @@ def test_a_crash_costs_more_in_the_second_half() -> None:
         "calm",
         "heading_spread_deg",
         "start_spread_m",
+        "caution",
         "final_caution",
+        "course_variation",
     ],
 )
 def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:
