@@ -108,8 +108,8 @@ class Judge:
         from racer.learning.networks import Normaliser  # noqa: PLC0415
 
         with safe_open(policy, framework="numpy") as file:
-            if file.metadata()["epoch"] != policy.stem:
-                raise RuntimeError(f"{policy.name} holds the policy of another epoch.")
+            if int(file.metadata()["epoch"]) > int(policy.stem):  # earlier ones may be kept
+                raise RuntimeError(f"{policy.name} holds the policy of a later epoch.")
         tensors = load_file(policy)
         parts = (jnp.asarray(tensors.pop(f"observation_{k}")) for k in Normaliser._fields)
         result = self._evaluate(tensors, Normaliser(*parts), self._task, fresh_key(seed))
