@@ -189,7 +189,7 @@ def _axial_kick(
     stiff = 1.0 + 0.5 * dt * per_mass * (one + 2.0 * size)
     stiff_plane = 1.0 + 0.5 * dt * per_mass * plane
     axial = dt * (stiff_plane * along + stiff * aside) / (stiff_plane * stiff)
-    slowing = dt * per_mass * plane / stiff_plane
+    slowing = dt * per_mass * plane / stiff_plane  # so that 1/stiff_plane is 1 − slowing/2
     return (
         up[0] * axial - slowing * air[0],
         up[1] * axial - slowing * air[1],
