@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 import uvicorn
 
@@ -17,6 +18,8 @@ from database import Database
 from models import TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.settings import Settings
 from racer.training.service import TrainingService
+
+DONE = {"done": True, "message": "Training completed!"}
 
 FAKE_WORKER = (sys.executable, "-m", "tests.training.fake_worker")
 T = TypeVar("T")
@@ -136,3 +139,13 @@ def sqlite_bench(sqlite_url: str, tmp_path: Path) -> Iterator[Bench]:
     """For what SQL has no part in."""
     with bench_on(sqlite_url, tmp_path) as bench:
         yield bench
+
+
+def numbers(messages: list[dict[str, Any]]) -> list[int]:
+    """Epochs told, in order."""
+    return [message["epoch"] for message in messages if "epoch" in message]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
