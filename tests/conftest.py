@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from racer.settings import Settings
 from tests.postgres import MISSING, find_binaries, running_postgres, temporary_database
+
+# A shell that starts the tests in the background has SIGINT ignored, and so would their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, st
     try:
         wait_for("an epoch", (out / "policy.safetensors").is_file, timeout_s=150)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=20)
     finally:
         process.kill()
         process.communicate()
