@@ -201,7 +201,8 @@ def test_messages_for_others_and_garbage_change_nothing(ground: Peer) -> None:
         ground.link.write(junk)
     heard = ground.listen(1.2)
     assert not [m for m in heard if m.get_type() == "COMMAND_ACK"]
-    assert {m.custom_mode for m in heard if m.get_type() == "HEARTBEAT"} == {HOLD}
+    modes = [m.custom_mode for m in heard if m.get_type() == "HEARTBEAT"]
+    assert modes in ([HOLD], [HOLD, HOLD])  # once a second, and 1.2 s hold one or two
 
 
 def test_the_ground_link_is_quiet_until_a_station_speaks(ground: Peer) -> None:
