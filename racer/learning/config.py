@@ -33,8 +33,10 @@ _RANGES = {  # the same as the product's front door promises
     "last_opening": (0.5, 5.0),
     "miss_m": (0.0, 2.0),
     "caution": (0.0, 100.0),
-    "final_caution": (0.0, 100.0),
+    "real_course_from": (0.0, 1.0),
     "course_variation": (0.0, 3.0),
+    "first_sight": (1.0, 10.0),
+    "hull_margin_m": (0.0, 1.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -43,7 +45,7 @@ _COUNTS = {
     "evaluation_starts": (1, 4096),
     "laps": (1, 20),
 }
-_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "start_spread_m", "laps", "final_caution"}
+_MAY_BE_NULL = {"altitude_m", "heading_spread_deg", "start_spread_m", "laps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +72,17 @@ class TrainingConfig:
     whole_legs: bool = False  # the built-in reward's metres do not depend on the line through gates
     calm: float = 1.0  # scales what body rates cost in the built-in reward
     first_opening: float = 2.0  # in training, gates are this many times as wide at first …
-    last_opening: float = 1.0  # … and this many times from half of the training on
+    last_opening: float = 1.0  # … and this many times later
+    first_sight: float = (
+        1.0  # displaced gates and poles are seen from so many times as far at first
+    )
+    hull_margin_m: float = 0.0  # in the end the vehicle is so much larger in training than it is
+    real_course_from: float = (
+        0.5  # share of the training after which none of these changes any more
+    )
     miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
     course_variation: float = 1.0  # with randomise: gates and poles move so many times as far
-    caution: float = 1.0  # scales what a crash costs in the built-in reward, …
-    final_caution: float | None = None  # … in the second half on its way to this; null: stays
+    caution: float = 1.0  # scales what a crash costs in the built-in reward
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training

@@ -1,10 +1,12 @@
 """The course that training flies, which may differ from the one that is evaluated.
 
-Wide openings let early flights get on; later ones a little narrower than the real ones leave the
-policy a margin. Frames where the course has none end the flights that miss a gate: a drone that may
-turn round and try again learns to do so, and slowly. It ends half-way to the nearest gate, so that
-none stands in the way to another. What a crash costs may be scaled, and change towards the end. All
-of this is data, so nothing is compiled anew.
+Wide openings let early flights get on; later ones a little narrower than the real ones, or a hull
+that is a little larger, leave the policy a margin. Frames where the course has none end the flights
+that miss a gate: a drone that may turn round and try again learns to do so, and slowly. It ends
+half-way to the nearest gate, so that none stands in the way to another. Where displaced gates are
+seen from nearby only, a policy first learns to steer at what it sees in time, then to fly so that
+the real range is enough: without that it flies where gates should be, too fast to correct. All of
+this is data, so nothing is compiled anew.
 """
 
 from __future__ import annotations
@@ -15,24 +17,22 @@ from numpy.typing import NDArray
 from racer.learning.config import TrainingConfig
 from racer.sim.task import Ranges, Task
 
-_NARROWED = 0.5  # share of the training after which openings stay as they are, and caution changes
-
 
 def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
     """The task as training flies it in an epoch (1, 2, …)."""
-    done = (epoch - 1) / max(1.0, _NARROWED * config.epochs)
+    done = min(1.0, (epoch - 1) / max(1.0, config.real_course_from * config.epochs))
     wide, narrow = config.first_opening, config.last_opening
-    scale = np.float32(wide + (narrow - wide) * min(done, 1.0))
+    scale = np.float32(wide + (narrow - wide) * done)
+    farther = np.float32(config.first_sight + (1.0 - config.first_sight) * done)
     gates = task.gates._replace(
         half_size=scale * task.gates.half_size,
         frame=np.maximum(task.gates.frame, np.minimum(_room(task), np.float32(config.miss_m))),
     )
-    last = config.caution if config.final_caution is None else config.final_caution
-    late = max(0.0, ((epoch - 1) / config.epochs - _NARROWED) / (1.0 - _NARROWED))
-    caution = np.float32(config.caution + (last - config.caution) * late)
     return task._replace(
         gates=gates,
-        rewards=task.rewards._replace(crash=caution * task.rewards.crash),
+        rewards=task.rewards._replace(crash=np.float32(config.caution) * task.rewards.crash),
+        sight_range=farther * task.sight_range,
+        hull_margin=np.float32(done * config.hull_margin_m),
         ranges=_widened(task.ranges, np.float32(config.course_variation)),
     )
 

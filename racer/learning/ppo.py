@@ -136,9 +136,7 @@ def schedule(settings: PpoSettings, *, epoch: int, epochs: int) -> Schedule:
     shares = (np.arange(per_epoch) + (epoch - 1) * per_epoch) / (epochs * per_epoch)
     falling = 1.0 - (1.0 - settings.final_learning_rate) * shares
     floors = settings.std_floor + (settings.final_std_floor - settings.std_floor) * shares
-    last = settings.final_discount or settings.discount
     numbers = {name: np.float32(getattr(settings, name)) for name in Schedule._fields[2:]}
-    numbers["discount"] = np.float32(settings.discount + (last - settings.discount) * shares[0])
     return Schedule(
         learning_rate=(settings.learning_rate * falling).astype(np.float32),
         std_floor=floors.astype(np.float32),

@@ -14,7 +14,7 @@ _MAX_WHOLE, _MAX_NUMBER = 2**21, 1e6  # beyond this nothing is meant, and memory
 _SHARES = frozenset(
     {
         *("discount", "gae_lambda", "final_learning_rate", "along_course", "good_starts"),
-        *("restarts", "finish_value", "target_rate", "average_rate", "final_discount"),
+        *("restarts", "finish_value", "target_rate", "average_rate"),
     }
 )
 _POSITIVE = frozenset({"initial_std", "initial_temperature", "guide_softness_m"})
@@ -57,8 +57,7 @@ class PpoSettings(AlgorithmSettings):
     hidden: int = 64  # units in each of the two hidden layers, of policy and value each
     learning_rate: float = 5e-3  # of Adam; falls linearly over the training
     final_learning_rate: float = 0.1  # share of it that is left at the end
-    discount: float = 0.98  # per control step, …
-    final_discount: float = 0.0  # … which moves in a straight line to this; 0: stays
+    discount: float = 0.98  # per control step
     gae_lambda: float = 0.95  # bias against variance of the advantages
     clip: float = 0.3  # of the probability ratio
     value_weight: float = 0.5  # of the value error in the total loss

@@ -52,7 +52,7 @@ def judge(
     task: Task, before: EnvironmentState, after: EnvironmentState, *, airframe: Airframe
 ) -> Judged:
     """What happened between the two ends of a control step; `after.passed` is not used."""
-    radius = airframe.body.collision_radius_m
+    radius = airframe.body.collision_radius_m + task.hull_margin
     start, end = before.vehicle.position, after.vehicle.position
     target = real_gate(task, before, before.passed)
     crossed = cross_gate(target, start, end, radius=radius)
@@ -85,7 +85,7 @@ def judge(
 
 
 def _collisions(
-    task: Task, before: EnvironmentState, after: EnvironmentState, *, radius: float
+    task: Task, before: EnvironmentState, after: EnvironmentState, *, radius: Array
 ) -> tuple[Array, Array]:
     """(any gate's frame hit, any obstacle touched): everything against the whole batch."""
     start, end = before.vehicle.position, after.vehicle.position

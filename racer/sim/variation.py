@@ -84,8 +84,8 @@ def every_moved_obstacle(poles: Cylinder, variation: Variation) -> Cylinder:
 def seen_gate(
     nominal: GateFrame, real: GateFrame, position: Vector, sight_range: Array
 ) -> GateFrame:
-    """`real` within the range on the map, `nominal` beyond it."""
-    dx, dy = nominal.centre[0] - position[0], nominal.centre[1] - position[1]
+    """`real` where it stands within the range on the map, `nominal` beyond it."""
+    dx, dy = real.centre[0] - position[0], real.centre[1] - position[1]
     near = dx * dx + dy * dy < sight_range * sight_range
     seen: GateFrame = jax.tree.map(lambda a, b: jnp.where(near, a, b), real, nominal)
     return seen
@@ -96,7 +96,7 @@ def seen_obstacles(
 ) -> Cylinder:
     """All obstacles as they are seen from `position` (...): (P, ...) or (P, 1, ...) each."""
     real = every_moved_obstacle(nominal, variation)
-    dx, dy = nominal.base[0] - position[0], nominal.base[1] - position[1]
+    dx, dy = real.base[0] - position[0], real.base[1] - position[1]
     near = dx * dx + dy * dy < sight_range * sight_range
     seen: Cylinder = jax.tree.map(lambda a, b: jnp.where(near, a, b), real, nominal)
     return seen

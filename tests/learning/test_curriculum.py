@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -31,6 +32,10 @@ def test_openings_narrow_until_half_of_the_training_and_frames_appear() -> None:
     assert radii == pytest.approx([0.6, 0.4875, 0.375, 0.2625, 0.15, 0.15, 0.15, 0.15])
     assert all(np.all(task.gates.frame == 1.0) for task in flown)
     assert all(task.gates.centre is TASK.gates.centre for task in flown)
+    sooner = dataclasses.replace(config, real_course_from=0.25)
+    flown = [training_task(TASK, sooner, epoch=epoch) for epoch in range(1, 9)]
+    radii = [float(task.gates.half_size[0]) for task in flown]
+    assert radii == pytest.approx([0.6, 0.375, 0.15, 0.15, 0.15, 0.15, 0.15, 0.15])
 
 
 @pytest.mark.parametrize("course", ["toledo", "lsy_level0", "figure_eight"])
@@ -68,14 +73,27 @@ def test_gates_and_poles_may_move_farther_than_the_course_says() -> None:
     assert training_task(TASK, TrainingConfig(course_variation=2.0), epoch=1).ranges is None
 
 
-def test_what_a_crash_costs_may_change_in_the_second_half() -> None:
-    config = TrainingConfig(epochs=8, caution=3.0, final_caution=7.0)
-    costs = [training_task(TASK, config, epoch=n).rewards.crash for n in range(1, 9)]
-    assert np.array(costs) / TASK.rewards.crash == pytest.approx([3, 3, 3, 3, 3, 4, 5, 6])
-    dear = training_task(TASK, TrainingConfig(epochs=8, caution=3.0), epoch=8)
+def test_displaced_gates_may_be_seen_from_farther_away_at_first() -> None:
+    course = load_track("lsy_level2")
+    task = make_task(course, Settings(), velocity_limit_m_s=2.0, yaw_limit_deg_s=90.0)
+    config = TrainingConfig(epochs=8, first_sight=5.0)
+    ranges = [training_task(task, config, epoch=n).sight_range for n in range(1, 9)]
+    assert ranges == pytest.approx([3.5, 2.8, 2.1, 1.4, 0.7, 0.7, 0.7, 0.7])
+    assert training_task(task, TrainingConfig(), epoch=1).sight_range == task.sight_range
+    assert training_task(TASK, config, epoch=1).sight_range == np.inf  # as far as ever
+
+
+def test_the_hull_grows_until_the_course_is_the_real_one() -> None:
+    config = TrainingConfig(epochs=8, hull_margin_m=0.04)
+    margins = [training_task(TASK, config, epoch=n).hull_margin for n in range(1, 9)]
+    assert margins == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04])
+    assert training_task(TASK, TrainingConfig(), epoch=8).hull_margin == TASK.hull_margin == 0.0
+
+
+def test_what_a_crash_costs_is_scaled() -> None:
+    dear = training_task(TASK, TrainingConfig(caution=3.0), epoch=8)
     assert dear.rewards.crash == pytest.approx(3.0 * TASK.rewards.crash)
-    same = training_task(TASK, TrainingConfig(epochs=8), epoch=8)
-    assert same.rewards == TASK.rewards
+    assert training_task(TASK, TrainingConfig(), epoch=8).rewards == TASK.rewards
 
 
 @pytest.mark.parametrize(
@@ -88,8 +106,10 @@ def test_what_a_crash_costs_may_change_in_the_second_half() -> None:
         "heading_spread_deg",
         "start_spread_m",
         "caution",
-        "final_caution",
         "course_variation",
+        "first_sight",
+        "hull_margin_m",
+        "real_course_from",
     ],
 )
 def test_a_course_that_makes_no_sense_is_refused(key: str) -> None:

@@ -93,13 +93,6 @@ def test_a_schedule_runs_straight_from_the_first_to_the_last_value() -> None:
     assert [float(part.discount) for part in parts] == pytest.approx([0.98, 0.98])
 
 
-def test_a_discount_moves_epoch_by_epoch_towards_its_last_value() -> None:
-    plan = PpoSettings(discount=0.995, final_discount=0.985)
-    parts = [schedule(plan, epoch=epoch, epochs=4) for epoch in (1, 2, 3, 4)]
-    discounts = [float(part.discount) for part in parts]
-    assert discounts == pytest.approx([0.995, 0.9925, 0.99, 0.9875], abs=1e-6)
-
-
 def test_copies_keep_the_vehicle_and_the_gates_of_their_flight() -> None:
     varied = make_task(
         load_track("toledo"), Settings(randomise=True), velocity_limit_m_s=8.0, yaw_limit_deg_s=90.0
