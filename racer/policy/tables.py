@@ -31,6 +31,7 @@ def track_table(track: Track) -> dict[str, Any]:
         "start": {
             "position": track.start_position.tolist(),
             "yaw_deg": _degrees(track.start_yaw),
+            "on_ground": track.on_ground,
         },
         "bounds": {"min": track.bounds_min.tolist(), "max": track.bounds_max.tolist()},
         "randomisation": _randomisation_table(track.randomisation),

@@ -21,6 +21,7 @@ Observations and the meaning of actions: racer.sim.interface.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -34,7 +35,7 @@ from racer.sim.cascade import ControlState, initial_control
 from racer.sim.control_loop import Action, Flight, make_flight
 from racer.sim.dynamics import State, rest_state
 from racer.sim.interface import Sight, observation
-from racer.sim.judging import against, gate_index, judge, nominal_gate
+from racer.sim.judging import against, carried, gate_index, judge, nominal_gate
 from racer.sim.reward import BUILT_IN, BuiltInReward, Reward
 from racer.sim.state import Array, EnvironmentState, Outcome, Variation, choose
 from racer.sim.task import Settings, Task
@@ -79,7 +80,9 @@ def reset(
     except a share `along_course` of them: these fly somewhere on the centre line, at up to 70 %
     of the speed limit (or of 8 m/s), with any heading at all, since a policy with a low yaw limit
     will not turn its nose along the course. `task.start_spread` may say otherwise of all but the
-    centre line. None begins outside the bounds. A `reward` with memory must be named here too.
+    centre line. None begins outside the bounds. Where the course starts on the ground, they stand
+    there instead of hovering, still and with motors off. A `reward` with memory must be named here
+    too.
     """
     keys = jax.random.split(key, 5)
     spread = task.start_spread
@@ -113,6 +116,15 @@ def reset(
         qw=jnp.cos(0.5 * yaw),
         qz=jnp.sin(0.5 * yaw),
     )
+    standing = rest_state(airframe, shape=shape)._replace(
+        px=px,
+        py=py,
+        pz=jnp.zeros(shape) + jnp.maximum(start[2], task.bounds_min[2]),
+        qw=vehicle.qw,
+        qz=vehicle.qz,
+    )
+    stands = task.on_ground & ~here
+    vehicle = jax.tree.map(partial(jnp.where, stands), standing, vehicle)
     wind_angle = 2.0 * jnp.pi * wind_from
     zero = jnp.zeros(shape, jnp.float32)
     gust = jax.random.normal(keys[4], (3, *shape))  # the air did not wait for the flight
@@ -263,7 +275,8 @@ def _settle(
 ) -> tuple[EnvironmentState, Outcome]:
     """Judgement, reward and auto-reset for one control step."""
     judged = judge(task, before, after, airframe=airframe)
-    after = after._replace(passed=before.passed + judged.passed)
+    vehicle = carried(task, after.vehicle)
+    after = after._replace(vehicle=vehicle, passed=before.passed + judged.passed)
     memory, earned = reward(task, before.memory, before, after, judged)
     after = after._replace(memory=memory)
     return choose(judged.done, spare, after), Outcome(

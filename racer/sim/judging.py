@@ -9,11 +9,14 @@ import jax.numpy as jnp
 
 from racer.geometry.gates import GateFrame, cross_gate
 from racer.geometry.obstacles import touches
+from racer.geometry.rotation import body_z_axis
 from racer.sim.airframe import Airframe
 from racer.sim.state import Array, EnvironmentState, Judged
 from racer.sim.task import CrashCause, Task
 from racer.sim.variation import every_moved_gate, every_moved_obstacle, moved_gate
+from racer.sim.vehicle import State
 
+_GENTLE_M_S, _UPRIGHT = 1.0, 0.7  # faster down, or farther askew (45°), is no landing
 _FEW = 32  # gates: up to here a product with a one-hot matrix is faster than a gather
 _Table = TypeVar("_Table", bound=tuple[object, ...])
 
@@ -58,7 +61,8 @@ def judge(
     crossed = cross_gate(target, start, end, radius=radius)
     hit, touched = _collisions(task, before, after, radius=radius)
     low, high = task.bounds_min, task.bounds_max
-    ground = end[2] < low[2] + radius
+    below = end[2] < low[2]
+    ground = jnp.where(task.on_ground, below & _hard(after), end[2] < low[2] + radius)
     inside = end[2] <= high[2]
     for axis in (0, 1):
         inside &= (end[axis] >= low[axis]) & (end[axis] <= high[axis])
@@ -82,6 +86,21 @@ def judge(
         when=crossed.when,
         offset=crossed.offset,
     )
+
+
+def carried(task: Task, vehicle: State) -> State:
+    """The vehicle stands still on a ground that carries, instead of sinking into it."""
+    floor = task.bounds_min[2]
+    below = task.on_ground & (vehicle.pz < floor)
+    moving = {name: jnp.where(below, 0.0, getattr(vehicle, name)) for name in ("vx", "vy", "vz")}
+    return vehicle._replace(pz=jnp.where(below, floor, vehicle.pz), **moving)
+
+
+def _hard(after: EnvironmentState) -> Array:
+    """Whether a vehicle on the ground did not come down upright and gently."""
+    up = body_z_axis(after.vehicle.attitude)[2]
+    hard: Array = (after.vehicle.vz < -_GENTLE_M_S) | (up < _UPRIGHT)
+    return hard
 
 
 def _collisions(

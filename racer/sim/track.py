@@ -31,6 +31,7 @@ MAX_GATES = 64
 MAX_OBSTACLES = 64
 MAX_LAPS = 20
 FLOOR_CLEARANCE_M = 0.4  # lowest edge of any opening above the ground
+_STANDING_M = 0.3  # how high the centre of a vehicle that stands on the ground may be
 _TABLES = {"name", "laps", "start", "bounds", "gates", "obstacles", "randomisation"}
 _FOLDER = Path(__file__).parent / "tracks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,63}")
@@ -100,6 +101,7 @@ class Track:
     laps: int
     obstacles: tuple[Obstacle, ...] = ()
     randomisation: Randomisation = dataclasses.field(default_factory=Randomisation.none)
+    on_ground: bool = False  # flights begin standing there with motors off, and the ground carries
 
     @property
     def passages(self) -> int:
@@ -187,7 +189,10 @@ def _build(table: Mapping[str, Any]) -> Track:
     gates = read.tables(table, "gates", at_least=1, at_most=MAX_GATES)
     obstacles = read.tables(table, "obstacles", at_least=0, at_most=MAX_OBSTACLES)
     start, bounds = read.table(table, "start"), read.table(table, "bounds")
-    read.known(start, {"position", "yaw_deg"}, "start.")
+    read.known(start, {"position", "yaw_deg", "on_ground"}, "start.")
+    on_ground = start.get("on_ground", False)
+    if not isinstance(on_ground, bool):
+        raise InvalidInputError("Track: 'start.on_ground' must be true or false.")
     read.known(bounds, {"min", "max"}, "bounds.")
     lower, upper = read.point(bounds, "min", "bounds."), read.point(bounds, "max", "bounds.")
     if not np.all(upper - lower >= 1.0):
@@ -202,6 +207,7 @@ def _build(table: Mapping[str, Any]) -> Track:
         laps=laps,
         obstacles=tuple(_obstacle(pole, f"obstacles[{i}].") for i, pole in enumerate(obstacles)),
         randomisation=_randomisation(table.get("randomisation", {})),
+        on_ground=on_ground,
     )
 
 
@@ -270,12 +276,13 @@ def _raise_to(track: Track, altitude_m: float) -> Track:
         lowest = FLOOR_CLEARANCE_M + 0.5 * gate.size
         gates.append(dataclasses.replace(gate, position=np.array([x, y, max(z + shift, lowest)])))
     x, y, z = track.start_position
+    start = z if track.on_ground else max(z + shift, FLOOR_CLEARANCE_M)
     ceiling = track.bounds_max + np.array([0.0, 0.0, max(shift, 0.0)])
     return dataclasses.replace(
         track,
         gates=tuple(gates),
         obstacles=tuple(_raised(pole, shift) for pole in track.obstacles),
-        start_position=np.array([x, y, max(z + shift, FLOOR_CLEARANCE_M)]),
+        start_position=np.array([x, y, start]),
         bounds_max=ceiling,
     )
 
@@ -286,6 +293,11 @@ def _raised(pole: Obstacle, shift: float) -> Obstacle:
 
 
 def _check_inside(track: Track) -> None:
+    if track.on_ground and track.start_position[2] - track.bounds_min[2] > _STANDING_M:
+        raise InvalidInputError(
+            f"Track: with 'start.on_ground' the start must be {_STANDING_M:g} m or less above the "
+            "ground, which is 'bounds.min'."
+        )
     points = {"start.position": track.start_position}
     points |= {f"gates[{i}].position": gate.position for i, gate in enumerate(track.gates)}
     for key, point in points.items():

@@ -100,6 +100,8 @@ def test_every_shipped_course_is_in_the_list_and_flies_forward_through_its_gates
 
 def test_level_2_is_level_0_moved() -> None:
     still, moved = load_track("lsy_level0"), load_track("lsy_level2")
+    assert still.on_ground
+    assert moved.on_ground
     for one, other in zip(still.gates, moved.gates, strict=True):
         assert one.position.tolist() == other.position.tolist()
         assert one.yaw == other.yaw
@@ -186,6 +188,8 @@ def test_a_users_own_course_loads_from_a_file(tmp_path: Path) -> None:
         ("[10, 0, 2]", "[10, 0, 7]", "'gates[0].position' lies outside"),
         ("[0, 0, 2]", "[-6, 0, 2]", "'start.position' lies outside"),
         ("max = [25, 5, 6]", "max = [25, -5, 6]", "'bounds.max'"),
+        ("[start]", "[start]\non_ground = 1", "'start.on_ground' must be true or false"),
+        ("[start]", "[start]\non_ground = true", "0.3 m or less above the ground"),
         ("pitch_deg = 10", "roll_deg = 10", "'gates[1].roll_deg'"),
         ("[[gates]]", "[[rings]]", "'rings'"),
         ("[[gates]]", "[[gates", "not valid TOML"),
