@@ -47,7 +47,7 @@ def in_gate_axes(gate: GateFrame, point: Vector) -> Vector:
     return dot(gate.forward, offset), dot(gate.left, offset), dot(gate.up, offset)
 
 
-def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: Real = 0.0) -> Crossing:
+def cross_gate(gate: GateFrame, before: Vector, after: Vector, *, radius: float = 0.0) -> Crossing:
     """Judge the segment from `before` to `after` (m, ENU) flown by a sphere of `radius` m.
 
     A segment that ends exactly in the plane has not crossed it; the next one, which starts

@@ -29,7 +29,7 @@ class Cylinder(NamedTuple):
     height: Real  # m
 
 
-def touches(pole: Cylinder, before: Vector, after: Vector, *, radius: Real = 0.0) -> Real:
+def touches(pole: Cylinder, before: Vector, after: Vector, *, radius: float = 0.0) -> Real:
     """Whether a sphere of `radius` m flown from `before` to `after` (m, ENU) touches the pole."""
     x, y, z = before[0] - pole.base[0], before[1] - pole.base[1], before[2] - pole.base[2]
     dx, dy, dz = after[0] - before[0], after[1] - before[1], after[2] - before[2]

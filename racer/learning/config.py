@@ -36,7 +36,6 @@ _RANGES = {  # the same as the product's front door promises
     "real_course_from": (0.0, 1.0),
     "course_variation": (0.0, 3.0),
     "first_sight": (1.0, 10.0),
-    "hull_margin_m": (0.0, 1.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -73,13 +72,8 @@ class TrainingConfig:
     calm: float = 1.0  # scales what body rates cost in the built-in reward
     first_opening: float = 2.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times later
-    first_sight: float = (
-        1.0  # displaced gates and poles are seen from so many times as far at first
-    )
-    hull_margin_m: float = 0.0  # in the end the vehicle is so much larger in training than it is
-    real_course_from: float = (
-        0.5  # share of the training after which none of these changes any more
-    )
+    first_sight: float = 1.0  # what is displaced is seen from so many times as far at first
+    real_course_from: float = 0.5  # share of the training after which neither changes any more
     miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
     course_variation: float = 1.0  # with randomise: gates and poles move so many times as far
     caution: float = 1.0  # scales what a crash costs in the built-in reward

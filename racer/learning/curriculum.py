@@ -1,12 +1,12 @@
 """The course that training flies, which may differ from the one that is evaluated.
 
-Wide openings let early flights get on; later ones a little narrower than the real ones, or a hull
-that is a little larger, leave the policy a margin. Frames where the course has none end the flights
-that miss a gate: a drone that may turn round and try again learns to do so, and slowly. It ends
-half-way to the nearest gate, so that none stands in the way to another. Where displaced gates are
-seen from nearby only, a policy first learns to steer at what it sees in time, then to fly so that
-the real range is enough: without that it flies where gates should be, too fast to correct. All of
-this is data, so nothing is compiled anew.
+Wide openings let early flights get on; later ones a little narrower than the real ones leave the
+policy a margin. Frames where the course has none end the flights that miss a gate: a drone that may
+turn round and try again learns to do so, and slowly. It ends half-way to the nearest gate, so that
+none stands in the way to another. Where displaced gates are seen from nearby only, a policy first
+learns to steer at what it sees in time, then to fly so that the real range is enough: without that
+it flies where gates should be, too fast to correct. All of this is data, so nothing is compiled
+anew.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
         gates=gates,
         rewards=task.rewards._replace(crash=np.float32(config.caution) * task.rewards.crash),
         sight_range=farther * task.sight_range,
-        hull_margin=np.float32(done * config.hull_margin_m),
         ranges=_widened(task.ranges, np.float32(config.course_variation)),
     )
 

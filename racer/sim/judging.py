@@ -55,7 +55,7 @@ def judge(
     task: Task, before: EnvironmentState, after: EnvironmentState, *, airframe: Airframe
 ) -> Judged:
     """What happened between the two ends of a control step; `after.passed` is not used."""
-    radius = airframe.body.collision_radius_m + task.hull_margin
+    radius = airframe.body.collision_radius_m
     start, end = before.vehicle.position, after.vehicle.position
     target = real_gate(task, before, before.passed)
     crossed = cross_gate(target, start, end, radius=radius)
@@ -104,7 +104,7 @@ def _hard(after: EnvironmentState) -> Array:
 
 
 def _collisions(
-    task: Task, before: EnvironmentState, after: EnvironmentState, *, radius: Array
+    task: Task, before: EnvironmentState, after: EnvironmentState, *, radius: float
 ) -> tuple[Array, Array]:
     """(any gate's frame hit, any obstacle touched): everything against the whole batch."""
     start, end = before.vehicle.position, after.vehicle.position

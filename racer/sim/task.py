@@ -185,7 +185,6 @@ class Task(NamedTuple):
     start_spread: StartSpread
     sight_range: Real  # () m: gates farther than this are seen at their nominal pose
     on_ground: Real  # () bool: flights begin standing, and the ground carries who comes down gently
-    hull_margin: Real  # () m: frames, poles and the ground are hit so much sooner
     ranges: Ranges | None  # None unless Settings.randomise
 
 
@@ -250,7 +249,6 @@ def make_task(
         start_spread=_within_bounds(start_spread, track),
         sight_range=f32(sight_range_m or track.randomisation.seen_within or math.inf),
         on_ground=np.bool_(track.on_ground),
-        hull_margin=f32(0.0),
         ranges=(ranges or default_ranges(track)) if settings.randomise else None,
     )
 

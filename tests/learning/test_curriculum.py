@@ -83,13 +83,6 @@ def test_displaced_gates_may_be_seen_from_farther_away_at_first() -> None:
     assert training_task(TASK, config, epoch=1).sight_range == np.inf  # as far as ever
 
 
-def test_the_hull_grows_until_the_course_is_the_real_one() -> None:
-    config = TrainingConfig(epochs=8, hull_margin_m=0.04)
-    margins = [training_task(TASK, config, epoch=n).hull_margin for n in range(1, 9)]
-    assert margins == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04])
-    assert training_task(TASK, TrainingConfig(), epoch=8).hull_margin == TASK.hull_margin == 0.0
-
-
 def test_what_a_crash_costs_is_scaled() -> None:
     dear = training_task(TASK, TrainingConfig(caution=3.0), epoch=8)
     assert dear.rewards.crash == pytest.approx(3.0 * TASK.rewards.crash)
@@ -108,7 +101,6 @@ def test_what_a_crash_costs_is_scaled() -> None:
         "caution",
         "course_variation",
         "first_sight",
-        "hull_margin_m",
         "real_course_from",
     ],
 )
