@@ -17,12 +17,12 @@ check: install-dev  ## ruff, strict mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 40 minutes
+bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 70 minutes
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.training --plot benchmarks/plots/learning_curve.png
 	$(BIN)/python -m benchmarks.flight
-	$(BIN)/python -m benchmarks.racing track_a
+	$(BIN)/python -m benchmarks.racing track_a track_d
 
 format: install-dev
 	$(BIN)/ruff check --fix .
