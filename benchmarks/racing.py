@@ -4,8 +4,9 @@
 
 Trains a recipe with the training program, as the service does, then flies the exported policy from
 starts that no training has seen (racer.learning.policy_evaluation): as many as the task's protocol
-says, which is what counts, and 1,000 more. Prints one JSON line a seed and one a task, and draws the first flight of the slowest seed over its track into
-benchmarks/plots/. Times are interpolated to the moment at which a gate's plane is crossed.
+says, which is what counts, and 1,000 more. Prints one JSON line a seed and one a task, and draws
+the first flight of the slowest seed over its track into benchmarks/plots/. Times are interpolated
+to the moment at which a gate's plane is crossed.
 
 - `track_a`: UZH Split-S with the quadrotor of the time-optimal benchmark (Foehn et al. 2021). A
   flying lap counts, from one passage of the first gate to the next, over 64 starts of three laps.
