@@ -123,7 +123,7 @@ def reset(
         qw=vehicle.qw,
         qz=vehicle.qz,
     )
-    stands = task.on_ground & ~here
+    stands = (task.standing > 0) & ~here
     vehicle = jax.tree.map(partial(jnp.where, stands), standing, vehicle)
     wind_angle = 2.0 * jnp.pi * wind_from
     zero = jnp.zeros(shape, jnp.float32)
@@ -275,8 +275,7 @@ def _settle(
 ) -> tuple[EnvironmentState, Outcome]:
     """Judgement, reward and auto-reset for one control step."""
     judged = judge(task, before, after, airframe=airframe)
-    vehicle = carried(task, after.vehicle)
-    after = after._replace(vehicle=vehicle, passed=before.passed + judged.passed)
+    after = after._replace(vehicle=carried(task, after), passed=before.passed + judged.passed)
     memory, earned = reward(task, before.memory, before, after, judged)
     after = after._replace(memory=memory)
     return choose(judged.done, spare, after), Outcome(

@@ -61,8 +61,8 @@ def judge(
     crossed = cross_gate(target, start, end, radius=radius)
     hit, touched = _collisions(task, before, after, radius=radius)
     low, high = task.bounds_min, task.bounds_max
-    below = end[2] < low[2]
-    ground = jnp.where(task.on_ground, below & _hard(after), end[2] < low[2] + radius)
+    sunk = (end[2] < low[2]) & _hard(after)
+    ground = jnp.where(after.elapsed <= task.standing, sunk, end[2] < low[2] + radius)
     inside = end[2] <= high[2]
     for axis in (0, 1):
         inside &= (end[axis] >= low[axis]) & (end[axis] <= high[axis])
@@ -88,10 +88,10 @@ def judge(
     )
 
 
-def carried(task: Task, vehicle: State) -> State:
-    """The vehicle stands still on a ground that carries, instead of sinking into it."""
-    floor = task.bounds_min[2]
-    below = task.on_ground & (vehicle.pz < floor)
+def carried(task: Task, state: EnvironmentState) -> State:
+    """The vehicle, which stands still on a ground that carries instead of sinking into it."""
+    vehicle, floor = state.vehicle, task.bounds_min[2]
+    below = (state.elapsed <= task.standing) & (vehicle.pz < floor)
     moving = {name: jnp.where(below, 0.0, getattr(vehicle, name)) for name in ("vx", "vy", "vz")}
     return vehicle._replace(pz=jnp.where(below, floor, vehicle.pz), **moving)
 

@@ -25,6 +25,9 @@ REFERENCE_VELOCITY_M_S = 8.0  # where limits stop to scale actions and rewards
 REFERENCE_YAW_DEG_S = 90.0
 MAX_FLIGHT_STEPS = 8192  # of one flight: bounds the memory of a recorded one
 MAX_SEEN_OBSTACLES = 2
+_STANDING_S = (
+    0.5  # a flight that begins on the ground has taken off by then; longer ones brake on it
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +187,9 @@ class Task(NamedTuple):
     obstacles: Cylinder  # every component (P,)
     start_spread: StartSpread
     sight_range: Real  # () m: gates farther than this are seen at their nominal pose
-    on_ground: Real  # () bool: flights begin standing, and the ground carries who comes down gently
+    standing: (
+        Real  # () int32: control steps for which the ground carries; 0: flights begin hovering
+    )
     ranges: Ranges | None  # None unless Settings.randomise
 
 
@@ -248,7 +253,7 @@ def make_task(
         obstacles=_obstacle_arrays(track),
         start_spread=_within_bounds(start_spread, track),
         sight_range=f32(sight_range_m or track.randomisation.seen_within or math.inf),
-        on_ground=np.bool_(track.on_ground),
+        standing=np.int32(_STANDING_S * settings.control_hz if track.on_ground else 0),
         ranges=(ranges or default_ranges(track)) if settings.randomise else None,
     )
 

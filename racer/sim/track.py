@@ -101,7 +101,7 @@ class Track:
     laps: int
     obstacles: tuple[Obstacle, ...] = ()
     randomisation: Randomisation = dataclasses.field(default_factory=Randomisation.none)
-    on_ground: bool = False  # flights begin standing there with motors off, and the ground carries
+    on_ground: bool = False  # flights begin standing there with motors off
 
     @property
     def passages(self) -> int:
