@@ -25,9 +25,7 @@ REFERENCE_VELOCITY_M_S = 8.0  # where limits stop to scale actions and rewards
 REFERENCE_YAW_DEG_S = 90.0
 MAX_FLIGHT_STEPS = 8192  # of one flight: bounds the memory of a recorded one
 MAX_SEEN_OBSTACLES = 2
-_STANDING_S = (
-    0.5  # a flight that begins on the ground has taken off by then; longer ones brake on it
-)
+_STANDING_S = 0.5  # for which the ground carries who starts on it; for longer, policies brake on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +185,7 @@ class Task(NamedTuple):
     obstacles: Cylinder  # every component (P,)
     start_spread: StartSpread
     sight_range: Real  # () m: gates farther than this are seen at their nominal pose
-    standing: (
-        Real  # () int32: control steps for which the ground carries; 0: flights begin hovering
-    )
+    standing: Real  # () int32: control steps on a ground that carries; 0: flights begin hovering
     ranges: Ranges | None  # None unless Settings.randomise
 
 
