@@ -104,6 +104,11 @@ class Ground:
         recent = self.last(0.5)
         return sum(o.twist.twist.linear.x for o in recent) / len(recent)
 
+    @property
+    def yaw_rate_deg_s(self) -> float:
+        """Counter-clockwise."""
+        return degrees(self.odometry[-1].twist.twist.angular.z)
+
     def turned_deg(self, seconds: float) -> float:
         """How far the nose turned in the next `seconds`, counter-clockwise; from the pose alone."""
         start = self.odometry[-1]

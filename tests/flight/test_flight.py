@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import cos, hypot, radians, sin
@@ -88,7 +87,7 @@ def test_the_seven_commands_fly(stack: Stack) -> None:
 
     assert ground.result("turn_left", timeout_s=5)["ok"]
     before = ground.position
-    time.sleep(1.0)  # the yaw rate builds up: PX4 needs 0.4 s for half of it
+    wait_for("the yaw rate", lambda: ground.yaw_rate_deg_s > 28.0, timeout_s=5)
     assert ground.turned_deg(2.0) == pytest.approx(60.0, abs=6.0)  # -30 °/s by the compass
     assert hypot(ground.position[0] - before[0], ground.position[1] - before[1]) < 0.5
 
@@ -101,7 +100,7 @@ def test_the_seven_commands_fly(stack: Stack) -> None:
     assert east * cos(yaw) + north * sin(yaw) > 0.9 * hypot(east, north) > 1.0
 
     assert ground.result("turn_right", timeout_s=5)["ok"]
-    time.sleep(1.0)
+    wait_for("the yaw rate", lambda: ground.yaw_rate_deg_s < -28.0, timeout_s=5)
     assert ground.turned_deg(1.5) == pytest.approx(-45.0, abs=5.0)
 
     assert ground.result("move_backward", timeout_s=5)["ok"]
