@@ -116,15 +116,11 @@ def reset(
         qw=jnp.cos(0.5 * yaw),
         qz=jnp.sin(0.5 * yaw),
     )
-    standing = rest_state(airframe, shape=shape)._replace(
-        px=px,
-        py=py,
-        pz=jnp.zeros(shape) + jnp.maximum(start[2], task.bounds_min[2]),
-        qw=vehicle.qw,
-        qz=vehicle.qz,
-    )
-    stands = (task.standing > 0) & ~here
-    vehicle = jax.tree.map(partial(jnp.where, stands), standing, vehicle)
+    if task.standing is not None:
+        height = jnp.zeros(shape) + jnp.maximum(start[2], task.bounds_min[2])
+        still = rest_state(airframe, shape=shape)
+        still = still._replace(px=px, py=py, pz=height, qw=vehicle.qw, qz=vehicle.qz)
+        vehicle = jax.tree.map(partial(jnp.where, here), vehicle, still)
     wind_angle = 2.0 * jnp.pi * wind_from
     zero = jnp.zeros(shape, jnp.float32)
     gust = jax.random.normal(keys[4], (3, *shape))  # the air did not wait for the flight

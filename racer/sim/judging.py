@@ -61,8 +61,7 @@ def judge(
     crossed = cross_gate(target, start, end, radius=radius)
     hit, touched = _collisions(task, before, after, radius=radius)
     low, high = task.bounds_min, task.bounds_max
-    sunk = (end[2] < low[2]) & _hard(after)
-    ground = jnp.where(after.elapsed <= task.standing, sunk, end[2] < low[2] + radius)
+    ground = _hits_ground(task, after, radius=radius)
     inside = end[2] <= high[2]
     for axis in (0, 1):
         inside &= (end[axis] >= low[axis]) & (end[axis] <= high[axis])
@@ -91,16 +90,21 @@ def judge(
 def carried(task: Task, state: EnvironmentState) -> State:
     """The vehicle, which stands still on a ground that carries instead of sinking into it."""
     vehicle, floor = state.vehicle, task.bounds_min[2]
+    if task.standing is None:
+        return vehicle
     below = (state.elapsed <= task.standing) & (vehicle.pz < floor)
     moving = {name: jnp.where(below, 0.0, getattr(vehicle, name)) for name in ("vx", "vy", "vz")}
     return vehicle._replace(pz=jnp.where(below, floor, vehicle.pz), **moving)
 
 
-def _hard(after: EnvironmentState) -> Array:
-    """Whether a vehicle on the ground did not come down upright and gently."""
-    up = body_z_axis(after.vehicle.attitude)[2]
-    hard: Array = (after.vehicle.vz < -_GENTLE_M_S) | (up < _UPRIGHT)
-    return hard
+def _hits_ground(task: Task, after: EnvironmentState, *, radius: float) -> Array:
+    """With the hull; on a ground that carries, by sinking in too fast or too far askew."""
+    vehicle, floor = after.vehicle, task.bounds_min[2]
+    touched: Array = vehicle.pz < floor + radius
+    if task.standing is None:
+        return touched
+    hard = (vehicle.vz < -_GENTLE_M_S) | (body_z_axis(vehicle.attitude)[2] < _UPRIGHT)
+    return jnp.where(after.elapsed <= task.standing, (vehicle.pz < floor) & hard, touched)
 
 
 def _collisions(

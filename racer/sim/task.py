@@ -185,7 +185,7 @@ class Task(NamedTuple):
     obstacles: Cylinder  # every component (P,)
     start_spread: StartSpread
     sight_range: Real  # () m: gates farther than this are seen at their nominal pose
-    standing: Real  # () int32: control steps on a ground that carries; 0: flights begin hovering
+    standing: Real | None  # () int32: control steps on a ground that carries; None: starts hover
     ranges: Ranges | None  # None unless Settings.randomise
 
 
@@ -249,7 +249,7 @@ def make_task(
         obstacles=_obstacle_arrays(track),
         start_spread=_within_bounds(start_spread, track),
         sight_range=f32(sight_range_m or track.randomisation.seen_within or math.inf),
-        standing=np.int32(_STANDING_S * settings.control_hz if track.on_ground else 0),
+        standing=np.int32(_STANDING_S * settings.control_hz) if track.on_ground else None,
         ranges=(ranges or default_ranges(track)) if settings.randomise else None,
     )
 
