@@ -14,7 +14,7 @@ import sys
 from racer.errors import ConfigurationError
 from racer.flight.handover import take_over
 from racer.flight.ports import port_conflict
-from racer.process import configure_logging, die_with_parent, is_supervised
+from racer.process import configure_logging, die_with_parent, is_supervised, leave
 from racer.settings import Settings, get_settings
 
 
@@ -45,4 +45,4 @@ async def _serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -40,6 +40,17 @@ def die_with_parent() -> None:
 def is_supervised() -> bool:
     """Whether our parent started us as its child process and keeps us running."""
     return PARENT_VARIABLE in os.environ
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter down, once everything of ours is closed.
+
+    For a process that somebody waits for: freeing every module and library took the controller
+    0.3 s on an idle machine and over a second on a busy one, and after one second it is killed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def configure_logging(level: str, *, program: str, log_format: str | None = None) -> None:
