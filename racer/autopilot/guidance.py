@@ -18,6 +18,8 @@ from racer.autopilot.setpoints import Setpoint
 from racer.geometry.rotation import Vector
 
 _REST_M_S = 0.2  # slower than this is standing still
+_BRAKE_M_S2 = 2.0  # at least; in gusts a vehicle that has braked may never stand still
+_SWING_S = 2.5  # and what coming to rest takes besides
 _YAW_P = 0.8  # 1/s
 _YAW_LEAD_RAD = 0.35  # the heading held may run ahead of the nose by this
 _SPOOL_UP_SHARE = 0.4  # of COM_SPOOLUP_TIME; the ramp's beginning covers the rest
@@ -48,13 +50,18 @@ class Guidance:
     _place: list[float] = field(default_factory=lambda: [math.nan] * 3)
     _yaw: float = math.nan
     _time_s: float = 0.0
+    _at_rest_by_s: float = 0.0
     _takeoff_z: float = 0.0
     _phase: str = "climb"
 
     def start(self, now: Snapshot, *, takeoff_height_m: float = math.nan) -> None:
         """A mode was (re-)entered: forget the old one."""
-        reached = self._takeoff_z if self.takeoff_done else math.nan  # Hold what Takeoff reached
-        self._place, self._yaw = [math.nan, math.nan, reached], math.nan
+        if self.takeoff_done:  # Hold where Takeoff went
+            self._place[2] = self._takeoff_z
+        else:
+            self._place = [math.nan] * 3
+        self._yaw = math.nan
+        self._at_rest_by_s = _SWING_S + math.hypot(now.vx, now.vy, now.vz) / _BRAKE_M_S2
         self._time_s, self._phase = 0.0, "climb"
         self.takeoff_done = False
         height = takeoff_height_m
@@ -187,7 +194,7 @@ class Guidance:
         for axis in axes:
             if math.isnan(self._place[axis]):
                 moving = speed if axis < 2 else abs(now.vz)
-                if moving < _REST_M_S:
+                if moving < _REST_M_S or self._time_s > self._at_rest_by_s:
                     self._place[axis] = now[axis]
             else:
                 velocity[axis] = self._towards(axis, self._place[axis], now)

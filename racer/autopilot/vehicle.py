@@ -129,7 +129,7 @@ class Vehicle:
 
     def _air(self) -> tuple[float, float, float]:
         """Wind; the ground shelters a vehicle that stands on it."""
-        wind = self._wind.step(DT_S)
+        wind = self._wind.step()
         return (0.0, 0.0, 0.0) if self.commander.landed else wind
 
     def _say(self, delay_s: float, text: str) -> None:

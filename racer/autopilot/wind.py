@@ -1,33 +1,36 @@
-"""Wind with gusts: a mean and seeded, slowly wandering deviations from it.
-
-Ornstein-Uhlenbeck processes with the standard deviation and the correlation time of light
-turbulence at low height (after MIL-F-8785C: about 15 % of the mean, seconds long).
-"""
+"""Wind with gusts, the same Dryden model that policies are trained in (racer.sim.wind)."""
 
 from __future__ import annotations
 
 import math
-import random
 from typing import Final
 
-_DEVIATION: Final = 0.15  # of the mean speed
-_CORRELATION_S: Final = 2.0
+import numpy as np
+
+from racer.autopilot.plant import DT_S
+from racer.sim.wind import advance, dryden, settled, speeds
+
+_HEIGHT_M: Final = 3.0  # the model's lowest, 10 ft
 
 
 class Wind:
     """Air that moves. `mean`: (east, north), m/s."""
 
     def __init__(self, mean: tuple[float, float], *, seed: int) -> None:
-        self._mean = (*mean, 0.0)
-        self._deviation = _DEVIATION * math.hypot(*mean)
-        self._gust = [0.0, 0.0, 0.0]
-        self._random = random.Random(seed)
+        self._mean = mean
+        speed = math.hypot(*mean)
+        self._direction = (mean[0] / speed, mean[1] / speed) if speed else None
+        self._model = dryden(
+            wind_speed_m_s=speed, height_m=_HEIGHT_M, vehicle_speed_m_s=0.0, dt=DT_S
+        )
+        self._random = np.random.default_rng(seed)
+        self._gusts = settled(self._model, self._random.normal(size=5))
 
-    def step(self, seconds: float) -> tuple[float, float, float]:
-        """The wind, m/s ENU, `seconds` later."""
-        if self._deviation:
-            keep = math.exp(-seconds / _CORRELATION_S)
-            spread = self._deviation * math.sqrt(1.0 - keep * keep)
-            self._gust = [keep * gust + self._random.gauss(0.0, spread) for gust in self._gust]
-        east, north, up = (m + g for m, g in zip(self._mean, self._gust, strict=True))
-        return east, north, up
+    def step(self) -> tuple[float, float, float]:
+        """The wind, m/s ENU, a tick (DT_S) later."""
+        if self._direction is None:
+            return 0.0, 0.0, 0.0
+        self._gusts = advance(self._model, self._gusts, self._random.normal(size=3))
+        along, across, up = map(float, speeds(self._model, self._gusts))
+        x, y = self._direction
+        return self._mean[0] + along * x - across * y, self._mean[1] + along * y + across * x, up

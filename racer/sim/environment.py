@@ -40,6 +40,7 @@ from racer.sim.reward import BUILT_IN, BuiltInReward, Reward
 from racer.sim.state import Array, EnvironmentState, Outcome, Variation, choose
 from racer.sim.task import Settings, Task
 from racer.sim.variation import draw, moved_gate, seen_gate, seen_obstacles
+from racer.sim.wind import advance, blowing, settled
 
 __all__ = [
     "ControlLoop",
@@ -123,7 +124,6 @@ def reset(
         vehicle = jax.tree.map(partial(jnp.where, here), vehicle, still)
     wind_angle = 2.0 * jnp.pi * wind_from
     zero = jnp.zeros(shape, jnp.float32)
-    gust = jax.random.normal(keys[4], (3, *shape))  # the air did not wait for the flight
     return EnvironmentState(
         vehicle=vehicle,
         control=initial_control(shape),
@@ -132,9 +132,8 @@ def reset(
         elapsed=jnp.zeros(shape, jnp.int32),
         wind_x=gusty * task.wind_speed * jnp.cos(wind_angle),
         wind_y=gusty * task.wind_speed * jnp.sin(wind_angle),
-        gust_x=task.gusts.deviation_horizontal * gust[0],
-        gust_y=task.gusts.deviation_horizontal * gust[1],
-        gust_z=task.gusts.deviation_vertical * gust[2],
+        # The air did not wait for the flight.
+        gusts=settled(task.gusts, jax.random.normal(keys[4], (5, *shape))),
         memory=(BUILT_IN if reward is None else reward).initial(shape),
         variation=variation,
         drawn=None if airframe.battery is None else zero,
@@ -237,15 +236,15 @@ def make_step(
         spare: EnvironmentState,
     ) -> tuple[EnvironmentState, Outcome]:
         parts = (action[..., 0], action[..., 1], action[..., 2], action[..., 3])
-        vehicle, control, drawn = flight(task, state, parts, _wind(state))
+        vehicle, control, drawn = flight(task, state, parts, _wind(task, state))
         moved = state._replace(
             vehicle=vehicle,
             control=control,
             action=parts,
             elapsed=state.elapsed + 1,
+            gusts=advance(task.gusts, state.gusts, gust_noise),
             drawn=drawn,
         )
-        moved = _with_gusts(task, moved, gust_noise)
         return _settle(task, state, moved, spare, airframe=airframe, reward=rating)
 
     return step
@@ -287,21 +286,8 @@ def _settle(
     )
 
 
-def _wind(state: EnvironmentState) -> Vector:
+def _wind(task: Task, state: EnvironmentState) -> Vector:
     """m/s ENU: what blows now."""
     share = 1.0 if state.variation is None else state.variation.wind
-    return (
-        state.wind_x + share * state.gust_x,
-        state.wind_y + share * state.gust_y,
-        share * state.gust_z,
-    )
-
-
-def _with_gusts(task: Task, state: EnvironmentState, noise: Array) -> EnvironmentState:
-    """One control step of the gusts' filters, driven by (..., 3) normal noise."""
-    gusts = task.gusts
-    return state._replace(
-        gust_x=gusts.keep_horizontal * state.gust_x + gusts.drive_horizontal * noise[..., 0],
-        gust_y=gusts.keep_horizontal * state.gust_y + gusts.drive_horizontal * noise[..., 1],
-        gust_z=gusts.keep_vertical * state.gust_z + gusts.drive_vertical * noise[..., 2],
-    )
+    x, y, z = blowing(task.gusts, state.gusts, (state.wind_x, state.wind_y))
+    return state.wind_x + share * x, state.wind_y + share * y, share * z

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from racer.geometry.gates import GateFrame
 from racer.sim.cascade import ControlState
 from racer.sim.dynamics import Scale, State
+from racer.sim.wind import Gusts
 
 Array: TypeAlias = jax.Array
 
@@ -39,9 +40,7 @@ class EnvironmentState(NamedTuple):
     elapsed: Array  # int32: control steps since the start of the flight
     wind_x: Array  # mean wind, m/s
     wind_y: Array
-    gust_x: Array  # m/s
-    gust_y: Array
-    gust_z: Array
+    gusts: Gusts
     memory: Any = ()  # of the reward: arrays (...) in whatever structure it likes
     variation: Variation | None = None  # None unless Settings.randomise
     drawn: Array | None = None  # share of the battery's charge; None when the airframe has none

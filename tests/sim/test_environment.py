@@ -23,6 +23,7 @@ from racer.sim.environment import (
 from racer.sim.judging import nominal_gate
 from racer.sim.task import DEFAULT_SPREAD, CrashCause, Settings, Task, make_task, spread_within
 from racer.sim.track import load_track, parse_track
+from racer.sim.wind import speeds
 
 X500 = load_airframe("x500")
 SETTINGS = Settings()
@@ -344,7 +345,7 @@ def test_starts_are_spread_in_bounds_and_wind_blows_from_everywhere() -> None:
     state = reset(course, jax.random.key(0), (2000,), airframe=X500, along_course=0.5)
     assert np.hypot(state.wind_x, state.wind_y) == pytest.approx(np.full(2000, 5.0), rel=1e-4)
     assert abs(float(np.mean(state.wind_x))) < 0.3
-    for gust, strength in ((state.gust_x, 0.98), (state.gust_y, 0.98), (state.gust_z, 0.5)):
+    for gust, strength in zip(speeds(course.gusts, state.gusts), (0.98, 0.98, 0.5), strict=True):
         assert float(np.std(gust)) == pytest.approx(strength, rel=0.1)  # it blew before they came
     assert set(np.unique(state.passed)) == set(range(6))
     assert float(jnp.min(state.vehicle.pz)) > X500.body.collision_radius_m
@@ -379,14 +380,15 @@ def test_gusts_have_drydens_strength_and_no_wind_has_none() -> None:
     for _ in range(600):
         noise = jnp.asarray(rng.normal(size=(N, 3)), jnp.float32)
         moved, _ = STEP(course, state, action(), noise, state)
-        state = state._replace(gust_x=moved.gust_x, gust_y=moved.gust_y, gust_z=moved.gust_z)
-        gusts.append(np.stack([moved.gust_x, moved.gust_z]))
-    horizontal, vertical = np.std(np.array(gusts)[100:], axis=(0, 2))
+        state = state._replace(gusts=moved.gusts)
+        gusts.append(np.stack(speeds(course.gusts, moved.gusts)))
+    along, across, vertical = np.std(np.array(gusts)[100:], axis=(0, 2))
     # MIL-F-8785C at 3 m: σ_w = 0.1 W, σ_u = σ_w / (0.177 + 0.000823 · 9.84 ft)^0.4
     assert vertical == pytest.approx(0.5, rel=0.15)
-    assert horizontal == pytest.approx(0.98, rel=0.2)
-    still, _ = STEP(task(), states(task()), action(), jnp.ones((N, 3)), states(task()))
-    assert float(jnp.max(jnp.abs(still.gust_x))) == 0.0
+    assert (along, across) == pytest.approx((0.98, 0.98), rel=0.2)
+    calm = task()
+    still, _ = STEP(calm, states(calm), action(), jnp.ones((N, 3)), states(calm))
+    assert not np.any(speeds(calm.gusts, still.gusts))
 
 
 @pytest.mark.parametrize(

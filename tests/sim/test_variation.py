@@ -214,9 +214,8 @@ def test_gusts_vary_with_the_wind() -> None:
     nominal = jax.tree.map(jnp.zeros_like, state.variation)._replace(
         scale=Scale(jnp.ones(N), jnp.ones(N), jnp.ones(N)), wind=factor
     )
-    state = state._replace(
-        variation=nominal, wind_x=calm, wind_y=calm, gust_x=calm, gust_y=calm + 2.0, gust_z=calm
-    )
+    gusts = jax.tree.map(jnp.zeros_like, state.gusts)._replace(across=calm + 2.0)
+    state = state._replace(variation=nominal, wind_x=calm + 1e-3, wind_y=calm, gusts=gusts)
     after, _ = VARIED_STEP(task, state, HOVER, CALM, state)
     pushed = np.asarray(after.vehicle.vy)
     assert pushed[0] > 0.005
@@ -228,8 +227,8 @@ def test_mass_and_thrust_are_felt() -> None:
     state = start(task)
     assert state.variation is not None
     scale = state.variation.scale
-    calm = dict.fromkeys(("wind_x", "wind_y", "gust_x", "gust_y", "gust_z"), jnp.zeros(N))
-    state = placed(state, 0.0, 0.0, 2.0, 0.0)._replace(**calm)
+    calm, still = jnp.zeros(N), jax.tree.map(jnp.zeros_like, state.gusts)
+    state = placed(state, 0.0, 0.0, 2.0, 0.0)._replace(wind_x=calm, wind_y=calm, gusts=still)
     before = state.vehicle.vz
     after, _ = VARIED_STEP(task, state, HOVER, CALM, state)
     gained = np.asarray(after.vehicle.vz - before) / VARIED.dt
