@@ -36,6 +36,7 @@ _RANGES = {  # the same as the product's front door promises
     "real_course_from": (0.0, 1.0),
     "course_variation": (0.0, 3.0),
     "first_sight": (1.0, 10.0),
+    "first_poles": (0.0, 1.0),
 }
 _COUNTS = {
     "epochs": (1, 10_000),
@@ -73,7 +74,8 @@ class TrainingConfig:
     first_opening: float = 2.0  # in training, gates are this many times as wide at first …
     last_opening: float = 1.0  # … and this many times later
     first_sight: float = 1.0  # what is displaced is seen from so many times as far at first
-    real_course_from: float = 0.5  # share of the training after which neither changes any more
+    first_poles: float = 1.0  # share of a pole and of the hull around it that is solid at first
+    real_course_from: float = 0.5  # share of the training after which these change no more
     miss_m: float = 1.0  # in training, frames are this wide at least: missing a gate ends a flight
     course_variation: float = 1.0  # with randomise: gates and poles move so many times as far
     caution: float = 1.0  # scales what a crash costs in the built-in reward

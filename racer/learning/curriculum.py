@@ -18,8 +18,8 @@ from racer.learning.config import TrainingConfig
 from racer.sim.task import Ranges, Task
 
 
-def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
-    """The task as training flies it in an epoch (1, 2, …)."""
+def training_task(task: Task, config: TrainingConfig, *, epoch: int, hull_m: float) -> Task:
+    """The task as training flies it in an epoch (1, 2, …); `hull_m`: the vehicle's radius."""
     done = min(1.0, (epoch - 1) / max(1.0, config.real_course_from * config.epochs))
     wide, narrow = config.first_opening, config.last_opening
     scale = np.float32(wide + (narrow - wide) * done)
@@ -28,8 +28,12 @@ def training_task(task: Task, config: TrainingConfig, *, epoch: int) -> Task:
         half_size=scale * task.gates.half_size,
         frame=np.maximum(task.gates.frame, np.minimum(_room(task), np.float32(config.miss_m))),
     )
+    # A hull in front of a pole is hit with it: what is missing of both is taken from the pole.
+    missing = np.float32((1.0 - config.first_poles) * (1.0 - done))
+    radius = task.obstacles.radius - missing * (task.obstacles.radius + np.float32(hull_m))
     return task._replace(
         gates=gates,
+        obstacles=task.obstacles._replace(radius=radius.astype(np.float32)),
         rewards=task.rewards._replace(crash=np.float32(config.caution) * task.rewards.crash),
         sight_range=farther * task.sight_range,
         ranges=_widened(task.ranges, np.float32(config.course_variation)),

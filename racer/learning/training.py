@@ -112,13 +112,15 @@ class Training:
         self._output.mkdir(parents=True, exist_ok=True)
         programs = self._prepare()
         task, seed = self.task, np.int32(config.seed)
+        hull = self.world.airframe.body.collision_radius_m
         train, placement = programs["train"], programs["train"].input_shardings[0]
         state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
         # By way of the host: cutting it into the devices' shares there compiles nothing.
         state = jax.device_put(jax.device_get(state), placement[0])
         for epoch in range(1, config.epochs + 1):
             schedule = jax.device_put(algorithm.schedule(epoch, config.epochs), placement[2])
-            course = jax.device_put(training_task(task, config, epoch=epoch), placement[1])
+            course = training_task(task, config, epoch=epoch, hull_m=hull)
+            course = jax.device_put(course, placement[1])
             state, metrics = train(state, course, schedule)
             policy = jax.device_get(algorithm.policy(state))
             result = jax.device_get(programs["evaluate"](*policy, task, seed))
