@@ -17,10 +17,12 @@ check: install-dev  ## ruff, strict mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 70 minutes
+bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 85 minutes
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.training --plot benchmarks/plots/learning_curve.png
+	$(BIN)/python -m benchmarks.rewards
+	$(BIN)/python -m benchmarks.vehicle
 	$(BIN)/python -m benchmarks.flight
 	$(BIN)/python -m benchmarks.racing track_a track_d
 

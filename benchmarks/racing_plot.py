@@ -37,14 +37,17 @@ def draw_flight(evaluated: Evaluated, path: Path) -> None:
             axis.plot(ends[:, right], ends[:, up], color="crimson", linewidth=2.5)
             axis.annotate(str(number), (gate.position[right], gate.position[up]), fontsize=9)
         for pole in evaluated.track.obstacles:
-            axis.plot(pole.position[right], pole.position[up], "k.")
+            foot = pole.position
+            tip = foot + np.array([0.0, 0.0, pole.height])
+            axis.plot([foot[right], tip[right]], [foot[up], tip[up]], "k.-")
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         axis.set_aspect("equal")
         axis.autoscale_view()
     figure.colorbar(line, ax=axes, label="speed (m/s)", shrink=0.6)
     report = evaluated.report
-    lap = f", flying lap {report.lap_time.mean:.3f} s" if report.lap_time else ""
+    what = "flying lap" if report.laps > 1 else "from the start"
+    lap = f", {what} {report.lap_time.mean:.3f} s" if report.lap_time else ""
     axes[0].set_title(f"{evaluated.track.name}: {report.completion:.0%} of {report.starts}{lap}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight")

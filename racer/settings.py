@@ -64,6 +64,19 @@ class Settings(BaseSettings):
     airframe: str = Field(
         "x500", description="What the vehicle is; policies for another one are not flown."
     )
+    vehicle_wind_east: float = Field(
+        0.0, ge=-20, le=20, description="Mean wind around the embedded vehicle, to the east, m/s."
+    )
+    vehicle_wind_north: float = Field(
+        0.0, ge=-20, le=20, description="The same to the north; gusts come with a wind."
+    )
+    vehicle_seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="Of the embedded vehicle's gusts and sensor noise."
+    )
+    vehicle_noise: bool = Field(True, description="Whether its raw sensors are noisy.")
+    speed_factor: float = Field(
+        1.0, ge=0.1, le=20.0, description="Seconds that pass for the embedded vehicle in one."
+    )
     autopilot_url: str = Field(
         "", description="MAVSDK connection URL; empty = udpin://0.0.0.0:14540+VEHICLE_INSTANCE."
     )

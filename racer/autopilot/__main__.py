@@ -25,7 +25,7 @@ _log = structlog.get_logger("racer.autopilot")
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 after SIGTERM or Ctrl-C, 1 when it cannot start."""
     die_with_parent()
-    options = _parse(arguments)
+    options = parse_options(arguments)
     configure_logging(options.log_level, program=f"vehicle {options.instance + 1}")
     try:
         offboard, ground = _open_links(options.instance)
@@ -70,6 +70,7 @@ def _fly(options: argparse.Namespace, offboard: Link, ground: Link) -> None:
         home=Home(options.home_lat, options.home_lon, options.home_alt),
         wind=options.wind,
         seed=options.seed,
+        noise=options.noise,
         system=1 + instance,
     )
     protocol = Protocol(vehicle, offboard=offboard, ground=ground)
@@ -101,7 +102,8 @@ def _prepare_jax(cache: Path | None) -> None:
     os.environ.update(settings)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse_options(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line; argparse explains what is wrong with it and exits."""
     parser = argparse.ArgumentParser(
         prog="python -m racer.autopilot", description="An embedded vehicle that speaks as PX4 does."
     )
@@ -111,6 +113,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--home-alt", type=float, default=489.4, help="m above sea level")
     parser.add_argument("--wind", type=_wind, default=(0.0, 0.0), help="EAST,NORTH in m/s")
     parser.add_argument("--seed", type=int, default=0, help="of sensor noise and gusts")
+    parser.add_argument(
+        "--noise",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of the sensors; --no-noise: exact readings",
+    )
     parser.add_argument("--speed-factor", type=_factor, default=1.0, help="of real time")
     parser.add_argument("--airframe", default="x500", help="name or TOML file")
     parser.add_argument("--compile-cache", type=Path, help="folder: the next start is quicker")

@@ -71,12 +71,14 @@ DEFAULTS: Final[Mapping[str, int | float]] = {
     "RTL_LAND_DELAY": 0.0,
     "RTL_MIN_DIST": 10.0,  # m
     "RTL_RETURN_ALT": 30.0,
+    "SENS_BOARD_X_OFF": 1e-6,  # deg
+    "SENS_DPRES_OFF": 0.001,  # Pa
     "SIH_T_MAX": 5.0,
     "SYS_AUTOCONFIG": 0,
     "SYS_AUTOSTART": 10040,
 }
 _NOT_NEGATIVE: Final = ("BAT1_", "COM_OF_", "MC_", "MIS_", "MPC_", "RTL_")
-PUSHED_AT_BOOT: Final = tuple(n for n in DEFAULTS if n.startswith(("CAL_", "SYS_AUTO")))
+PUSHED_AT_BOOT: Final = tuple(n for n in DEFAULTS if n.startswith(("CAL_", "SENS_", "SYS_AUTO")))
 
 
 def to_wire(value: int | float) -> tuple[float, int]:

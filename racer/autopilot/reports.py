@@ -172,7 +172,7 @@ def global_position_int(v: View) -> Fields:
 
 def gps_raw_int(v: View) -> Fields:
     """A receiver with a 3D fix and centimetres of noise."""
-    s, gauss = v.state, v.noise.gauss
+    s, gauss = v.state, v.noise
     latitude, longitude = v.home.to_global(s.px + gauss(0.0, 0.05), s.py + gauss(0.0, 0.05))
     altitude = round((v.altitude_m + gauss(0.0, 0.1)) * 1e3)
     course = math.degrees(math.atan2(s.vx, s.vy)) % 360.0
@@ -222,7 +222,7 @@ def vfr_hud(v: View) -> Fields:
 
 def highres_imu(v: View) -> Fields:
     """Accelerometer, gyro, magnetometer and barometer."""
-    s, gauss = v.state, v.noise.gauss
+    s, gauss = v.state, v.noise
     mx, my, mz = rotate_inverse(v.quaternion, _FIELD_GAUSS)
     pressure = _pressure_hpa(v.altitude_m) + gauss(0.0, 0.02)
     return {
@@ -245,7 +245,7 @@ def highres_imu(v: View) -> Fields:
 
 def scaled_pressure(v: View) -> Fields:
     """The barometer."""
-    pressure = _pressure_hpa(v.altitude_m) + v.noise.gauss(0.0, 0.02)
+    pressure = _pressure_hpa(v.altitude_m) + v.noise(0.0, 0.02)
     return {"time_boot_ms": v.ms, "press_abs": pressure, "temperature": 2500}
 
 

@@ -17,7 +17,7 @@ from racer.autopilot.modes import Mode, Result, Severity
 from racer.autopilot.parameters import Parameters
 from racer.autopilot.plant import DT_S, Demand, Level, Plant
 from racer.autopilot.setpoints import Setpoint
-from racer.autopilot.view import Home, View
+from racer.autopilot.view import Home, Noise, View
 from racer.autopilot.wind import Wind
 from racer.sim.airframe import Airframe
 
@@ -35,8 +35,10 @@ class Vehicle:
         home: Home | None = None,
         wind: tuple[float, float] = (0.0, 0.0),
         seed: int = 0,
+        noise: bool = True,
         system: int = 1,
     ) -> None:
+        """`wind`: mean, (east, north) m/s; `seed`: of its gusts and of the sensors' `noise`."""
         self.system = system
         self.home = home or Home()
         self.time_s = 0.0
@@ -49,7 +51,7 @@ class Vehicle:
         self.setpoint: Setpoint | None = None
         self.demand = Demand(Level.STOPPED)
         self._wind = Wind(wind, seed=seed)
-        self._noise = random.Random(seed)
+        self._noise: Noise = random.Random(seed).gauss if noise else _exactly
         self._entries = 0
         self._later: list[tuple[float, Severity, str]] = [
             (_WARMING_UP_S, Severity.CRITICAL, "Preflight Fail: heading estimate not stable")
@@ -134,3 +136,7 @@ class Vehicle:
 
     def _say(self, delay_s: float, text: str) -> None:
         self._later.append((self.time_s + delay_s, Severity.INFO, text))
+
+
+def _exactly(mean: float, _deviation: float) -> float:
+    return mean

@@ -7,10 +7,10 @@ when a stream asks for them, once a tick.
 from __future__ import annotations
 
 import math
-import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from racer.autopilot.battery import Battery
 from racer.autopilot.commander import Commander
@@ -19,6 +19,8 @@ from racer.autopilot.setpoints import Setpoint, enu_quaternion
 from racer.geometry.rotation import Quaternion, Vector, rotate_inverse
 
 EARTH_RADIUS_M: Final = 6_371_000.0
+
+Noise: TypeAlias = Callable[[float, float], float]  # (mean, standard deviation) to a reading
 
 
 class Home(NamedTuple):
@@ -54,7 +56,7 @@ class View:
     commander: Commander
     battery: Battery
     home: Home
-    noise: random.Random
+    noise: Noise
     load: float  # share of a core that the control loop uses
 
     @property

@@ -88,6 +88,11 @@ class Peer:
                 break
         return self.heard[start:]
 
+    def drain(self) -> None:
+        """Forget what arrived meanwhile."""
+        while self.link.recv_match(blocking=False) is not None:
+            pass
+
     def command(self, command: int, *params: float, acks: int = 1) -> list[int]:
         """Results of the acknowledgements of COMMAND_LONG; all that come, at least `acks`."""
         padded = [*params, *[NAN] * (7 - len(params))]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from racer.autopilot.guidance import Target
 from racer.autopilot.modes import Mode, Result
 from racer.autopilot.plant import CONTROL_HZ, Demand, Level, Plant
+from racer.autopilot.reports import gps_raw_int, highres_imu, scaled_pressure
 from racer.autopilot.setpoints import (
     Setpoint,
     enu_quaternion,
@@ -231,6 +232,15 @@ def test_it_holds_against_gusts_and_a_seed_repeats_a_flight() -> None:
     east, north, height = flights[0].place
     assert math.hypot(east, north) < 1.8
     assert height == pytest.approx(2.5, abs=0.3)
+
+
+def test_sensors_are_noisy_unless_told_otherwise() -> None:
+    noisy, exact = (Flight(Vehicle(AIRFRAME, noise=noise)).run(0.1) for noise in (True, False))
+    for reading in (highres_imu, gps_raw_int, scaled_pressure):
+        first, again = reading(noisy.v.view()), reading(noisy.v.view())
+        assert first != again
+        assert reading(exact.v.view()) == reading(exact.v.view())
+    assert highres_imu(exact.v.view())["zacc"] == pytest.approx(-9.80665, abs=1e-3)
 
 
 def test_in_offboard_on_the_ground_it_idles_until_told_to_climb() -> None:

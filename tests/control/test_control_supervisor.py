@@ -18,13 +18,14 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
+from racer.autopilot.__main__ import parse_options
 from racer.control import child as child_module
 from racer.control import supervisor as supervisor_module
 from racer.control.child import Child
 from racer.control.child_log import MAX_LINE, MAX_LINES_PER_S
 from racer.control.host_lock import HostLock, check_ports
 from racer.control.service import ControlService
-from racer.control.supervisor import Supervisor, Surroundings
+from racer.control.supervisor import Supervisor, Surroundings, vehicle_program
 from racer.errors import ConfigurationError
 from racer.settings import Settings
 from tests.control.controller_peer import peer_thread
@@ -66,6 +67,24 @@ def pid_of(supervisor: Supervisor, name: str) -> int | None:
 
 def words(logs: list[Any]) -> list[str]:
     return [entry["event"] for entry in logs]
+
+
+def test_the_vehicle_lives_in_the_air_that_the_settings_say(settings: Settings) -> None:
+    program = vehicle_program(
+        settings.model_copy(
+            update={
+                "vehicle_wind_east": -3.0,
+                "vehicle_wind_north": 1.5,
+                "vehicle_seed": 7,
+                "vehicle_noise": False,
+                "speed_factor": 2.0,
+            }
+        )
+    )
+    options = parse_options(list(program.arguments[2:]))
+    assert options.wind == (-3.0, 1.5)
+    assert (options.seed, options.noise, options.speed_factor) == (7, False, 2.0)
+    assert parse_options(list(vehicle_program(settings).arguments[2:])).noise
 
 
 def test_a_killed_child_comes_back_and_the_log_says_so_once(settings: Settings) -> None:
