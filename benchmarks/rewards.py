@@ -27,7 +27,7 @@ from tests.support import REPOSITORY
 
 PUBLISHED = REPOSITORY / "tests" / "rewards" / "published"
 LIMIT_SHARE = 0.10
-TURNS = 8
+TURNS = 16
 
 
 def epochs(reward: str | None, output: Path) -> Iterator[dict[str, Any]]:

@@ -78,11 +78,13 @@ class CentreLine:
         inverse = 1.0 / jnp.maximum(jnp.sum(self._ahead**2, axis=1, keepdims=True), _SMALL)
         table = jnp.concatenate([self.waypoints[:-1], self._ahead, inverse], axis=1)
         leg = self.leg(passed)
-        legs = table.reshape(self._gates + 1, self._per_leg, 7)[leg]
+        # A column a number, so that drones lie side by side; every leg's number is one of the table.
+        columns = table.reshape(self._gates + 1, self._per_leg * 7).T
+        legs = columns.at[:, leg].get(mode="promise_in_bounds")
         x, y, z = position
         found: list[tuple[Array, ...]] = []
         for j in range(self._per_leg):
-            ax, ay, az, dx, dy, dz, scale = (legs[..., j, k] for k in range(7))
+            ax, ay, az, dx, dy, dz, scale = (legs[7 * j + k] for k in range(7))
             ox, oy, oz = x - ax, y - ay, z - az
             along = jnp.clip((ox * dx + oy * dy + oz * dz) * scale, 0.0, 1.0)
             ex, ey, ez = ox - along * dx, oy - along * dy, oz - along * dz

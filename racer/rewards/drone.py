@@ -60,13 +60,12 @@ class DroneInputs:
         whole = index.astype(jnp.int32)
         if column.startswith("waypoints"):
             axis = {"waypoints.x": 0, "waypoints.y": 1, "waypoints_z": 2}[column]
-            return self.line.waypoints[:, axis][whole]
+            return _at(self.line.waypoints[:, axis], whole)
         table = self._object_table(column)
         if table.ndim > 1:  # every flight has its own
             whole = jnp.broadcast_to(whole, table.shape[1:])
             return jnp.take_along_axis(table, whole[None], axis=0)[0]
-        found: Array = table[whole]
-        return found
+        return _at(table, whole)
 
     # the course
 
@@ -207,6 +206,12 @@ class DroneInputs:
     def hull(self) -> float:
         """m, radius."""
         return self._radius
+
+
+def _at(table: Array, rows: Array) -> Array:
+    """Items at rows that are in range: checking that again would double what a look-up costs."""
+    found: Array = table.at[rows].get(mode="promise_in_bounds")
+    return found
 
 
 def _float(number: Array) -> Array:
