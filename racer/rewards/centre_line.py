@@ -78,7 +78,7 @@ class CentreLine:
         inverse = 1.0 / jnp.maximum(jnp.sum(self._ahead**2, axis=1, keepdims=True), _SMALL)
         table = jnp.concatenate([self.waypoints[:-1], self._ahead, inverse], axis=1)
         leg = self.leg(passed)
-        # A column a number, so that drones lie side by side; every leg's number is one of the table.
+        # A column a number, so that drones lie side by side; a leg is always one of the table's.
         columns = table.reshape(self._gates + 1, self._per_leg * 7).T
         legs = columns.at[:, leg].get(mode="promise_in_bounds")
         x, y, z = position
