@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from racer.geometry.rotation import Real, Vector
@@ -88,7 +86,7 @@ def _lag(sigma: float, steps: float) -> Lag:
     return Lag(*(np.float32(number) for number in numbers))
 
 
-def settled(model: GustModel, normal: jax.Array | np.ndarray) -> Gusts:
+def settled(model: GustModel, normal: Real) -> Gusts:
     """Filters that have run for ever; `normal`: standard normal, (5, ...)."""
     along, across, up, other_across, other_up = normal
     horizontal, vertical = model.horizontal, model.vertical
@@ -98,7 +96,7 @@ def settled(model: GustModel, normal: jax.Array | np.ndarray) -> Gusts:
     )
 
 
-def advance(model: GustModel, gusts: Gusts, noise: jax.Array | np.ndarray) -> Gusts:
+def advance(model: GustModel, gusts: Gusts, noise: Real) -> Gusts:
     """One control step later; `noise`: standard normal, (..., 3)."""
     h, v = model.horizontal, model.vertical
     return Gusts(
@@ -120,9 +118,9 @@ def speeds(model: GustModel, gusts: Gusts) -> Vector:
     )
 
 
-def blowing(model: GustModel, gusts: Gusts, wind: tuple[jax.Array, jax.Array]) -> Vector:
+def blowing(model: GustModel, gusts: Gusts, wind: tuple[Real, Real]) -> Vector:
     """The gusts in a mean `wind` (east, north), m/s ENU."""
     along, across, up = speeds(model, gusts)
-    share = jax.lax.rsqrt(jnp.maximum(wind[0] ** 2 + wind[1] ** 2, 1e-12))
+    share = (wind[0] ** 2 + wind[1] ** 2 + 1e-12) ** -0.5  # no wind has no direction
     east, north = share * wind[0], share * wind[1]
     return along * east - across * north, along * north + across * east, up
