@@ -23,6 +23,8 @@ bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it 
 	$(BIN)/python -m benchmarks.training --plot benchmarks/plots/learning_curve.png
 	$(BIN)/python -m benchmarks.rewards
 	$(BIN)/python -m benchmarks.vehicle
+	$(BIN)/python -m benchmarks.control
+	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.flight
 	$(BIN)/python -m benchmarks.racing track_a track_d
 

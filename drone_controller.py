@@ -10,10 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from math import radians
 
 from racer.errors import ConfigurationError
+from racer.flight.authority import Patience
+from racer.flight.fence import Fence, SpeedLimits
 from racer.flight.handover import take_over
 from racer.flight.ports import port_conflict
+from racer.flight.recorder import Recorder, fork_recorder
+from racer.flight.rules import Rules
+from racer.flight.topics import Topics, topics_of
+from racer.flight.watchdog import Watchdog, fork_watchdog
 from racer.process import configure_logging, die_with_parent, is_supervised, leave
 from racer.settings import Settings, get_settings
 
@@ -26,22 +33,58 @@ def main() -> int:
         configure_logging(
             settings.log_level, program="drone_controller", log_format=settings.log_format
         )
+        topics = topics_of(settings.vehicle_instance)
+        recorder = _recorder(settings, topics)  # both before anything starts a thread
+        watchdog = fork_watchdog()
         os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, topics, recorder, watchdog))
     except ConfigurationError as error:
         print(f"drone_controller: {error.message}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(settings: Settings) -> None:
-    from racer.flight.controller import Hangar, serve  # noqa: PLC0415 - rclpy reads the environment
+async def _serve(
+    settings: Settings, topics: Topics, recorder: Recorder | None, watchdog: Watchdog
+) -> None:
+    # After the forks, and after the environment that rclpy reads is set.
+    from racer.flight.controller import serve  # noqa: PLC0415
+    from racer.flight.hangar import Hangar  # noqa: PLC0415
 
     url = settings.effective_autopilot_url
     if not is_supervised() and port_conflict(url):
         await take_over(settings.vehicle_instance)
-    await serve(url, Hangar(settings.data_dir / "runs", settings.airframe))
+    hangar = Hangar(settings.data_dir / "runs", settings.airframe)
+    rules = _rules(settings)
+    await serve(url, hangar, rules, topics=topics, recorder=recorder, watchdog=watchdog)
+
+
+def _recorder(settings: Settings, topics: Topics) -> Recorder | None:
+    if settings.flight_recordings_mb == 0:
+        return None
+    max_bytes = settings.flight_recordings_mb * 10**6
+    return fork_recorder(settings.data_dir / "flights", topics, max_bytes=max_bytes)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        fence=Fence(
+            west_m=settings.fence_west_m,
+            east_m=settings.fence_east_m,
+            south_m=settings.fence_south_m,
+            north_m=settings.fence_north_m,
+            floor_m=settings.fence_floor_m,
+            ceiling_m=settings.fence_ceiling_m,
+            distance_m=settings.fence_distance_m,
+        ),
+        limits=SpeedLimits(
+            horizontal_m_s=settings.max_speed_m_s,
+            vertical_m_s=settings.max_climb_m_s,
+            yaw_rate_rad_s=radians(settings.max_yaw_rate_deg_s),
+        ),
+        patience=Patience(pilot_s=settings.pilot_silence_s, landing_s=settings.pilot_lost_land_s),
+    )
 
 
 if __name__ == "__main__":

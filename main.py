@@ -24,12 +24,13 @@ from racer.errors import ConfigurationError
 from racer.process import configure_logging
 from racer.settings import Settings, get_settings
 from racer.training.routes import router as training
+from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
 from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, cameras, health)
+ROUTERS = (accounts, control, training, runs, cameras, health)
 
 
 @asynccontextmanager

@@ -35,6 +35,7 @@ class Status(StrEnum):
 
     INITIALIZING = "initializing"
     TRAINING = "training"
+    PAUSED = "paused"
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -145,7 +146,10 @@ class UserDroneModel(Base):
 
 
 class TrainingRun(Base):
-    """One training of a drone model; `config` is what the training process was given."""
+    """One training of a drone model; `config` is what the training process is given.
+
+    Who executes it holds a lease: `attempt` is its fencing token, counted from 1 at each start.
+    """
 
     __tablename__ = "training_runs"
 
@@ -156,8 +160,14 @@ class TrainingRun(Base):
     status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING, index=True)
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     config: Mapped[dict[str, Any]]
+    sent: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # the model's settings, as sent
+    resolved: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # with every default
     error: Mapped[str | None] = mapped_column(Text)
-    attempt: Mapped[int] = mapped_column(default=1)
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_holder: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None]
+    interruptions: Mapped[int] = mapped_column(default=0, server_default="0")  # since an epoch
+    revision: Mapped[str | None] = mapped_column(String(64))  # of the code that trained last
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -89,6 +89,10 @@ def describe(report: RaceReport, course: Course) -> dict[str, Any]:
             "telemetry_hz": round(recording.telemetry_hz, 1),
             "age_ms_p50_p99": np.round(1e3 * np.percentile(recording.ages_s, [50, 99]), 1).tolist(),
             "lag_ms_p50_p99": np.round(1e3 * np.percentile(recording.lags_s, [50, 99]), 1).tolist(),
+            # Deadlines are 10 ms apart: periods differ from that as one lag does from the next.
+            "period_off_ms_p99": round(
+                1e3 * float(np.percentile(np.abs(np.diff(recording.lags_s)), 99)), 1
+            ),
         }
     return found
 

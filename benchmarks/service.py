@@ -26,6 +26,7 @@ import httpx
 import psutil
 from websockets.sync.client import connect
 
+from racer.flight.topics import topics_of
 from tests.support import REPOSITORY, claim_slot
 
 READY_LIMIT_S = 5.0
@@ -42,13 +43,14 @@ def service(environment: dict[str, str]) -> Iterator[dict[str, float]]:
         [sys.executable, "main.py"], cwd=REPOSITORY, env=environment, start_new_session=True
     )
     times = {}
+    drone = topics_of(int(environment["VEHICLE_INSTANCE"])).drone
     try:
         while not _answers(f"{url}/readyz"):
             if process.poll() is not None or time.monotonic() - started > 120:
                 raise RuntimeError("The service did not become ready.")
             time.sleep(0.02)
         times["ready_s"] = time.monotonic() - started
-        while not httpx.get(f"{url}/drones/1/state").is_success:
+        while not httpx.get(f"{url}/drones/{drone}/state").is_success:
             if time.monotonic() - started > 120:
                 raise RuntimeError("No telemetry came.")
             time.sleep(0.02)

@@ -1,4 +1,5 @@
-"""The command line, `python -m racer …`: train a policy, evaluate it, export it, fly it.
+"""The command line, `python -m racer …`: train a policy, evaluate it, export it, fly it, and know
+the best time that there is to fly.
 
 Exit codes: 0 done; 1 it was tried and failed (a training that diverged, no vehicle, a race that
 did not finish); 2 the command or its input is wrong; 130 Ctrl-C. Errors are one line on standard
@@ -16,13 +17,14 @@ from typing import Protocol, cast
 
 from racer.errors import ConfigurationError, InvalidInputError, NotFoundError, RacerError
 
-COMMANDS = ("train", "evaluate", "export", "fly")  # modules of racer.commands
+COMMANDS = ("train", "evaluate", "reference", "export", "fly")  # modules of racer.commands
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 _DESCRIPTION = """\
 Train, evaluate, export and fly drone-racing policies.
 
   python -m racer train --track toledo         learn to race; ends with a folder
   python -m racer evaluate --policy DIR        fly it from fresh starts, in simulation
+  python -m racer reference --track toledo     the best time that physics allows
   python -m racer fly --policy DIR             race it on a vehicle (PX4, or the embedded one)
 
 Every command has its own --help."""

@@ -12,11 +12,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import structlog
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 PARENT_VARIABLE = "TOLEDO_PARENT_PID"
 # What moves a terminal's cursor, ends a line or turns the direction of text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -40,6 +41,28 @@ def die_with_parent() -> None:
 def is_supervised() -> bool:
     """Whether our parent started us as its child process and keeps us running."""
     return PARENT_VARIABLE in os.environ
+
+
+def fork_companion(name: str, keep_fd: int, work: Callable[[], None]) -> None:
+    """Fork a process of that name which does `work` and ends. It must be forked before any thread
+    or library starts, keeps no files but `keep_fd` and the standard ones, and is told to end by its
+    peer alone: SIGINT and SIGTERM that a terminal or a supervisor sends to a group pass it by.
+    """
+    if os.fork() != 0:
+        return
+    status = 1
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())  # for whoever looks with ps
+        os.closerange(3, keep_fd)
+        os.closerange(max(keep_fd + 1, 3), os.sysconf("SC_OPEN_MAX"))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        work()
+        status = 0
+    except Exception:  # the last edge: it must never go on as a second parent
+        logging.getLogger(__name__).exception("the %s failed", name)
+    finally:
+        os._exit(status)
 
 
 def leave(code: int) -> NoReturn:

@@ -80,6 +80,38 @@ class Settings(BaseSettings):
     autopilot_url: str = Field(
         "", description="MAVSDK connection URL; empty = udpin://0.0.0.0:14540+VEHICLE_INSTANCE."
     )
+    fence_west_m: float = Field(
+        -20.0, le=0, description="Geofence of the controller, m from home; west and south: below 0."
+    )
+    fence_east_m: float = Field(30.0, ge=0, description="The same to the east.")
+    fence_south_m: float = Field(-30.0, le=0, description="The same to the south.")
+    fence_north_m: float = Field(30.0, ge=0, description="The same to the north.")
+    fence_floor_m: float = Field(
+        0.3,
+        ge=0,
+        le=2,
+        description="Flight by hand goes no lower above the take-off; landing does.",
+    )
+    fence_ceiling_m: float = Field(15.0, ge=3, description="Nothing flies higher above it, m.")
+    fence_distance_m: float = Field(50.0, gt=0, description="Nor farther from home, m.")
+    max_speed_m_s: float = Field(
+        5.0, gt=0, le=30, description="Fastest flight by hand, m/s; a policy has its own limit."
+    )
+    max_climb_m_s: float = Field(2.0, gt=0, le=10, description="The same up and down, m/s.")
+    max_yaw_rate_deg_s: float = Field(90.0, gt=0, le=400, description="The same turning, °/s.")
+    pilot_silence_s: float = Field(
+        0.5, ge=0.2, le=10, description="Without a pilot's heartbeat for so long the vehicle holds."
+    )
+    pilot_lost_land_s: float = Field(
+        30.0, ge=1, le=600, description="And lands so much later if no pilot came back."
+    )
+    flight_recordings_mb: int = Field(
+        1000,
+        ge=0,
+        le=10**6,
+        description="Flights are recorded in DATA_DIR/flights up to this size a drone, the oldest "
+        "go first; 0 = none.",
+    )
     ros_domain_id: int = Field(0, ge=0, le=101, description="ROS 2 domain of the topics.")
     ros_automatic_discovery_range: Literal["LOCALHOST", "SUBNET", "SYSTEM_DEFAULT", "OFF"] = Field(
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."

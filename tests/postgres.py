@@ -7,8 +7,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -36,7 +36,14 @@ def find_binaries() -> Path | None:
 
 @contextmanager
 def running_postgres(directory: Path) -> Iterator[str]:
-    """The URL of an empty database on a new server; the server's log stays in `directory`.
+    """The URL of an empty database on a new server; the server's log stays in `directory`."""
+    with postgres_cluster(directory) as serve, serve() as url:
+        yield url
+
+
+@contextmanager
+def postgres_cluster(directory: Path) -> Iterator[Callable[[], AbstractContextManager[str]]]:
+    """A new cluster; what it yields runs its server, on the same port each time.
 
     PostgreSQL refuses to run as root, and another user may not enter root's test directories: the
     cluster lives in a temporary directory of its own, as the user `postgres` when we are root.
@@ -55,15 +62,16 @@ def running_postgres(directory: Path) -> Iterator[str]:
             initdb = [binaries / "initdb", "--pgdata", cluster / "data", "--username", "toledo"]
             initdb += ["--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"]
             subprocess.run(initdb, check=True, stdout=log, stderr=log, **identity)
-            with _server(binaries / "postgres", cluster, log, identity) as url:
-                yield url
+            port = free_tcp_port()
+            yield lambda: _server(binaries / "postgres", cluster, port, log, identity)
     finally:
         shutil.rmtree(cluster)
 
 
 @contextmanager
-def _server(program: Path, cluster: Path, log: IO[str], identity: dict[str, Any]) -> Iterator[str]:
-    port = free_tcp_port()
+def _server(
+    program: Path, cluster: Path, port: int, log: IO[str], identity: dict[str, Any]
+) -> Iterator[str]:
     # setpriv (util-linux): the server stops when the test process is killed.
     command = ["setpriv", "--pdeathsig", "INT", program, "-D", cluster / "data", "-k", cluster]
     command += ["-h", "127.0.0.1", "-p", str(port)]

@@ -19,6 +19,16 @@ SPINE_MAY_IMPORT = {"racer.settings", "racer.errors"}
 CONTROLLER_MAY_IMPORT = ("racer.flight", "racer.settings", "racer.process", "racer.errors")
 
 
+# Where what flies may read the clock that anybody may set: to say when something was, never to
+# decide anything. A jump of it neither moves a vehicle nor loses a command.
+READS_THE_WALL_CLOCK = {
+    "racer/flight/ros_node.py",  # stamps of messages
+    "racer/flight/recorder.py",  # the recording's epoch
+    "racer/autopilot/reports.py",  # SYSTEM_TIME
+}
+WALL_CLOCKS = {"time.time", "time.time_ns", "now", "utcnow", "today", "get_clock"}
+
+
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, at its top or inside a function."""
     names: set[str] = set()
@@ -63,3 +73,17 @@ def test_a_slice_reaches_another_only_through_its_service(slice_name: str) -> No
 
 def test_no_package_shadows_a_given_module() -> None:
     assert not [name for name in SPINE if (REPOSITORY / "racer" / name).exists()]
+
+
+def test_what_flies_decides_by_clocks_that_nobody_sets() -> None:
+    readers: set[str] = set()
+    for engine in ("flight", "control", "autopilot"):
+        for path in (REPOSITORY / "racer" / engine).rglob("*.py"):
+            calls = [
+                n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
+            ]
+            used = {ast.unparse(call) for call in calls}
+            used |= {call.attr for call in calls if isinstance(call, ast.Attribute)}
+            if used & WALL_CLOCKS:
+                readers.add(str(path.relative_to(REPOSITORY)))
+    assert readers == READS_THE_WALL_CLOCK

@@ -83,6 +83,7 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         ["train", "--epochs", "many"],
         ["train", "--set", "learning_rate"],
         ["evaluate"],
+        ["reference", "--track", "toledo", "--laps", "2", "--flying"],
         ["fly", "--policy", "x", "--flights", "0"],
     ],
 )
@@ -107,6 +108,8 @@ def test_a_wrong_option_ends_with_two(
         (["train", "--config", "{tmp}/broken.toml"], "not TOML"),
         (["train", "--out", "{tmp}/full"], "--force"),
         (["train", "--track", "nowhere"], "no track 'nowhere'"),
+        (["reference", "--track", "nowhere"], "no track 'nowhere'"),
+        (["reference", "--track", "toledo", "--laps", "0"], "from 1 to 20"),
         (["train", "--set", "learning_speed=3"], "'learning_speed'"),
     ],
 )

@@ -58,12 +58,17 @@ def _open_links(instance: int) -> tuple[Link, Link]:
 def _fly(options: argparse.Namespace, offboard: Link, ground: Link) -> None:
     _prepare_jax(options.compile_cache)
     # these import JAX, which must see its settings first
+    import jax  # noqa: PLC0415
+
     from racer.autopilot.loop import Loop  # noqa: PLC0415
     from racer.autopilot.protocol import Protocol  # noqa: PLC0415
     from racer.autopilot.vehicle import Vehicle  # noqa: PLC0415
     from racer.autopilot.view import Home  # noqa: PLC0415
     from racer.sim.airframe import load_airframe  # noqa: PLC0415
 
+    # on this thread: handing a tick to another and waiting for it costs more than the tick; JAX
+    # reads no environment variable for this one
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     instance = options.instance
     vehicle = Vehicle(
         load_airframe(options.airframe),
@@ -89,7 +94,6 @@ def _prepare_jax(cache: Path | None) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     settings = {
         "JAX_PLATFORMS": "cpu",
-        "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
         "XLA_FLAGS": f"{flags} --xla_cpu_multi_thread_eigen=false".strip(),
     }
     if cache is not None:

@@ -1,8 +1,9 @@
 """Who may fly, and how: PX4's commander as a pure state machine.
 
-It owns arming, the flight mode, the offboard-loss failsafe and the automatic disarm. It has no
-clock and no socket: time and what the vehicle senses come in as arguments, texts for the pilot
-queue up in `texts`, verdicts are return values. So every transition is tested event by event.
+It owns arming, the flight mode, landing detection and the automatic disarm, and asks the failsafe
+what to fly instead. It has no clock and no socket: time and what the vehicle senses come in as
+arguments, texts for the pilot queue up in `texts`, verdicts are return values. So every transition
+is tested event by event.
 
 What the user asked for (`intention`) and what is flown (`mode`) differ only in a failsafe. Each
 (re-)entry of a mode counts up `entries`, from which the guidance sees that it must start anew.
@@ -13,10 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from racer.autopilot.companions import Companions
+from racer.autopilot.failsafe import Failsafe
 from racer.autopilot.modes import (
     MAIN_MODES,
     UNAVAILABLE,
+    BatteryWarning,
     LandedState,
     Mode,
     Result,
@@ -25,22 +30,20 @@ from racer.autopilot.modes import (
 from racer.autopilot.parameters import Parameters
 
 _FORCE = 21196.0  # MAV_CMD_COMPONENT_ARM_DISARM's magic number
-_FAILSAFE_DELAY_S = 0.05  # PX4's commander looks at its inputs this much later
-_LANDED_AFTER_S = 1.0  # of contact without a wish to climb
+_LANDED_AFTER_S = 1.0  # of contact with little thrust and without a wish to climb
 _AIRBORNE_HEIGHT_M = 0.05
 _PREVENT_ARMING = (Mode.LAND, Mode.RETURN)
-_LOSS_ACTIONS = {4: Mode.LAND, 5: Mode.HOLD}  # COM_OBL_RC_ACT; without RC all others return
-_DISARM_ACTIONS = (6, 7)
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What the commander hears from the vehicle each tick."""
 
     height_m: float
     contact: bool  # touches the ground
     climbing: bool  # the guidance wants to go up
     takeoff_done: bool = False
+    light: bool = True  # so little thrust that the ground must be carrying
+    battery: BatteryWarning = BatteryWarning.NONE
 
 
 @dataclass
@@ -52,7 +55,6 @@ class Commander:
     armed: bool = False
     landed: bool = True
     intention: Mode = Mode.HOLD
-    failsafe: Mode | None = None
     entries: int = 0
     takeoff_height_m: float = math.nan  # NaN: MIS_TAKEOFF_ALT
     setpoint_at_s: float = -math.inf
@@ -64,13 +66,15 @@ class Commander:
 
     def __post_init__(self) -> None:
         self.texts: list[tuple[Severity, str]] = []
+        self.failsafe = Failsafe(self.parameters, say=self._say)
+        self.companions = Companions(self.parameters, say=self._say)
 
     # What is flown
 
     @property
     def mode(self) -> Mode:
         """The mode that is flown."""
-        return self.intention if self.failsafe is None else self.failsafe
+        return self.failsafe.mode or self.intention
 
     @property
     def landed_state(self) -> LandedState:
@@ -90,6 +94,7 @@ class Commander:
             now >= self.ready_at_s
             and self.mode not in _PREVENT_ARMING
             and (self.mode != Mode.OFFBOARD or self.offboard_available(now))
+            and self.failsafe.warning < BatteryWarning.CRITICAL
         )
 
     # What the pilot asks
@@ -103,6 +108,7 @@ class Commander:
             return Result.TEMPORARILY_REJECTED
         self.armed, self._flown = True, False
         self._armed_at_s = now
+        self.failsafe.arm()
         self.entries += 1
         self._info("Armed by external command\t")
         if self.mode == Mode.TAKEOFF:
@@ -145,7 +151,8 @@ class Commander:
             self._critical("Switching to Offboard is currently not available\t")
             return Result.TEMPORARILY_REJECTED
         again = mode == self.mode and mode in (Mode.OFFBOARD, Mode.LAND, Mode.RETURN)
-        self.intention, self.failsafe = mode, None
+        self.intention = mode
+        self.failsafe.override()
         if mode in (Mode.HOLD, Mode.OFFBOARD):
             self._after_disarming = mode
         if not again:
@@ -173,8 +180,10 @@ class Commander:
     def update(self, now: float, facts: Facts) -> None:
         """One tick: landing detection, automatic disarm, end of the takeoff, failsafe."""
         self._detect_landing(now, facts)
+        self.companions.update(now)
+        self.failsafe.check_battery(now, facts.battery, armed=self.armed)
         if self.armed:
-            self._check_offboard(now)
+            self._check_failsafe(now)
             self._disarm_when_due(now)
         if self.armed and self.mode == Mode.TAKEOFF and facts.takeoff_done:
             self.enter(Mode.HOLD, now)
@@ -186,7 +195,7 @@ class Commander:
                 self.landed, self._flown = False, True
                 self._info("Takeoff detected\t")
             return
-        if self._contact_since_s is None or (facts.climbing and self.armed):
+        if self._contact_since_s is None or not facts.light or (facts.climbing and self.armed):
             self._contact_since_s = now
         if not self.landed and now - self._contact_since_s >= _LANDED_AFTER_S:
             self.landed, self._landed_at_s = True, now
@@ -203,29 +212,17 @@ class Commander:
                 "Disarmed by landing\t" if self._flown else "Disarmed by auto preflight disarming\t"
             )
 
-    def _check_offboard(self, now: float) -> None:
-        """Lose Offboard COM_OF_LOSS_T after the last setpoint; new ones bring it back."""
-        if self.intention != Mode.OFFBOARD:
-            return
-        if self.offboard_available(now):
-            if self.failsafe is not None:
-                self.failsafe = None
-                self.entries += 1
-            return
-        if now - self.setpoint_at_s < self.parameters["COM_OF_LOSS_T"] + _FAILSAFE_DELAY_S:
-            return
-        action = int(self.parameters["COM_OBL_RC_ACT"])
-        wanted = _LOSS_ACTIONS.get(action, Mode.RETURN)
-        if self.failsafe != wanted:
-            self._critical("Failsafe activated\t")
-            self.failsafe = wanted
+    def _check_failsafe(self, now: float) -> None:
+        before = self.mode
+        self.failsafe.update(now, intention=self.intention, setpoint_at_s=self.setpoint_at_s)
+        if self.mode != before:
             self.entries += 1
-        if action in _DISARM_ACTIONS:
+        if self.failsafe.disarms:
             self._disarm("Disarmed by failsafe\t")
 
     def _disarm(self, text: str) -> None:
         self.armed = False
-        self.failsafe = None
+        self.failsafe.disarm()
         if self.intention != self._after_disarming:
             self.intention = self._after_disarming
             self.entries += 1
@@ -237,7 +234,10 @@ class Commander:
             self._info(f"Using default takeoff altitude: {height:.1f} m\t")
 
     def _info(self, text: str) -> None:
-        self.texts.append((Severity.INFO, text))
+        self._say(Severity.INFO, text)
 
     def _critical(self, text: str) -> None:
-        self.texts.append((Severity.CRITICAL, text))
+        self._say(Severity.CRITICAL, text)
+
+    def _say(self, severity: Severity, text: str) -> None:
+        self.texts.append((severity, text))

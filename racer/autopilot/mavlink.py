@@ -100,22 +100,32 @@ class Definition:
         crc = x25_crc(bytes(text))
         return (crc & 0xFF) ^ (crc >> 8)
 
+    @cached_property
+    def blank(self) -> dict[str, Any]:
+        """Each field in wire order, as it is when nobody fills it in."""
+        return {f.name: _blank(f) for f in self.fields}
+
+    @cached_property
+    def scalar(self) -> bool:
+        """No field is an array or a text."""
+        return not any(f.length for f in self.fields)
+
     def pack(self, values: Mapping[str, Any]) -> bytes:
         """The payload, untruncated; absent fields are zero. Raises KeyError on a foreign field."""
+        filled = {**self.blank, **values}
+        if len(filled) != len(self.fields):
+            unknown = sorted(set(values) - set(self.blank))
+            raise KeyError(f"{self.name} has no field {', '.join(unknown)}")
+        if self.scalar:
+            return self.layout.pack(*filled.values())
         flat: list[Any] = []
-        used = 0
-        for item in self.fields:
-            value = values.get(item.name)
-            used += value is not None
+        for item, value in zip(self.fields, filled.values(), strict=True):
             if item.kind == "char":
-                flat.append((value or "").encode("ascii", "replace")[: item.length])
-            elif not item.length:
-                flat.append(value or 0)
+                flat.append(value.encode("ascii", "replace")[: item.length])
+            elif item.length:
+                flat.extend(value)
             else:
-                flat.extend(value if value is not None else (0,) * item.length)
-        if used != len(values):
-            unknown = sorted(set(values) - {f.name for f in self.fields})
-            raise KeyError(f"{self.name} has no field {', '.join(unknown) or 'that is None'}")
+                flat.append(value)
         return self.layout.pack(*flat)
 
     def unpack(self, payload: bytes) -> dict[str, Any]:
@@ -123,6 +133,12 @@ class Definition:
         size = self.layout.size
         flat = iter(self.layout.unpack(payload[:size].ljust(size, b"\0")))
         return {item.name: _take(item, flat) for item in self.fields}
+
+
+def _blank(item: Field) -> Any:
+    if item.kind == "char":
+        return ""
+    return (0,) * item.length if item.length else 0
 
 
 def _take(item: Field, flat: Iterator[Any]) -> Any:

@@ -50,6 +50,7 @@ class Result(IntEnum):
 class Severity(IntEnum):
     """MAV_SEVERITY."""
 
+    EMERGENCY = 0
     CRITICAL = 2
     WARNING = 4
     INFO = 6
@@ -62,3 +63,12 @@ class LandedState(IntEnum):
     IN_AIR = 2
     TAKEOFF = 3
     LANDING = 4
+
+
+class BatteryWarning(IntEnum):
+    """How low a battery is; one less than MAV_BATTERY_CHARGE_STATE."""
+
+    NONE = 0
+    LOW = 1
+    CRITICAL = 2
+    EMERGENCY = 3

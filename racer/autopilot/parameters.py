@@ -17,10 +17,14 @@ from typing import Final
 INT32: Final = 6  # MAV_PARAM_TYPE
 REAL32: Final = 9
 
-# Defaults as read from PX4 v1.17 SITL (airframe 10040) or, where not read there, as documented.
+# Defaults as read from PX4 v1.17 SITL (airframe 10040) or, where not read there, as documented;
+# docs/vehicle.md names the few that differ.
 DEFAULTS: Final[Mapping[str, int | float]] = {
     "BAT1_CAPACITY": 5000.0,  # mAh
     "BAT1_N_CELLS": 4,
+    "BAT_CRIT_THR": 0.07,  # of the capacity: the failsafe of COM_LOW_BAT_ACT
+    "BAT_EMERGEN_THR": 0.05,
+    "BAT_LOW_THR": 0.15,  # a warning
     "CAL_ACC0_ID": 1310988,
     "CAL_ACC1_ID": 1310996,
     "CAL_ACC2_ID": 1311004,
@@ -35,7 +39,10 @@ DEFAULTS: Final[Mapping[str, int | float]] = {
     "CAL_MAG1_PRIO": 50,
     "COM_DISARM_LAND": 2.0,  # s after landing; 0 or less: never
     "COM_DISARM_PRFLT": 10.0,  # s after arming without a takeoff; 0 or less: never
-    "COM_DL_LOSS_T": 10,
+    "COM_DL_LOSS_T": 10,  # s without a ground station's heartbeat
+    "COM_FAIL_ACT_T": 5.0,  # s in Hold before a battery's failsafe acts
+    "COM_LOW_BAT_ACT": 0,  # 0 warn, 1 return, 2 land, 3 return and at the emergency level land
+    "COM_OBC_LOSS_T": 5.0,  # s without an onboard computer's heartbeat
     "COM_OBL_RC_ACT": 0,  # what to do when Offboard loses its setpoints
     "COM_OF_LOSS_T": 1.0,  # s
     "COM_RCL_EXCEPT": 0,
@@ -74,10 +81,15 @@ DEFAULTS: Final[Mapping[str, int | float]] = {
     "SENS_BOARD_X_OFF": 1e-6,  # deg
     "SENS_DPRES_OFF": 0.001,  # Pa
     "SIH_T_MAX": 5.0,
+    "SIM_BAT_DRAIN": 0.0,  # s from full to empty; 0: by the rotors' power (PX4: 60)
+    "SIM_BAT_MIN_PCT": 0.0,  # here it stops (PX4: 50)
     "SYS_AUTOCONFIG": 0,
     "SYS_AUTOSTART": 10040,
 }
-_NOT_NEGATIVE: Final = ("BAT1_", "COM_OF_", "MC_", "MIS_", "MPC_", "RTL_")
+_NOT_NEGATIVE: Final = (
+    *("BAT", "COM_DL_", "COM_FAIL_", "COM_OBC_", "COM_OF_"),
+    *("MC_", "MIS_", "MPC_", "RTL_", "SIM_BAT_"),
+)
 PUSHED_AT_BOOT: Final = tuple(n for n in DEFAULTS if n.startswith(("CAL_", "SENS_", "SYS_AUTO")))
 
 

@@ -25,6 +25,7 @@ from racer.autopilot.setpoints import (
 from racer.autopilot.streams import STREAMS, Schedule
 from racer.autopilot.vehicle import Vehicle
 
+_AUTOPILOT: Final = 1  # MAV_COMP_ID_AUTOPILOT1
 _TEXT_BYTES: Final = 50
 _PARAM_DOES_NOT_EXIST, _PARAM_OUT_OF_RANGE, _PARAM_TYPE_MISMATCH = 1, 2, 7  # MAV_PARAM_ERROR
 _MISSION_UNSUPPORTED: Final = 3  # MAV_MISSION_UNSUPPORTED
@@ -56,6 +57,7 @@ class Protocol:
         self._text_number = 0
         self._acks: list[tuple[Port, Message, int, int]] = []
         self._handlers: Mapping[str, Callable[[Port, Message], None]] = {
+            "HEARTBEAT": self._on_heartbeat,
             "COMMAND_LONG": self._on_command_long,
             "COMMAND_INT": self._on_command_int,
             "SET_POSITION_TARGET_LOCAL_NED": self._on_position_target,
@@ -108,11 +110,15 @@ class Protocol:
 
     def _is_for_us(self, message: Message) -> bool:
         """Addressed to this vehicle's autopilot, or to everybody."""
-        if message.system == self.vehicle.system:
+        if (message.system, message.component) == (self.vehicle.system, _AUTOPILOT):
             return False  # an echo of our own
         system = message.fields.get("target_system", 0)
         component = message.fields.get("target_component", 0)
-        return system in (0, self.vehicle.system) and component in (0, 1)
+        return system in (0, self.vehicle.system) and component in (0, _AUTOPILOT)
+
+    def _on_heartbeat(self, _: Port, message: Message) -> None:
+        v, aboard = self.vehicle, message.system == self.vehicle.system
+        v.commander.companions.hear(message.fields["type"], v.time_s, aboard=aboard)
 
     # Commands
 

@@ -18,9 +18,14 @@ from racer.geometry.rotation import rotate_inverse
 Fields: TypeAlias = dict[str, Any]
 _UNKNOWN: Final = (math.nan, *(0.0,) * 20)
 _FIELD_GAUSS: Final = (0.215, 0.013, 0.430)  # north, east, down of the magnetic field near Zurich
-# MAV_SYS_STATUS_SENSOR: gyro, accelerometer, magnetometer, pressure, GPS; control of rates,
-# attitude, yaw, altitude and position; motors, AHRS, battery
-_SENSORS: Final = 0x2F | 0x7C00 | 0x8000 | 0x200000 | 0x2000000
+# MAV_SYS_STATUS_SENSOR, as PX4 fills it in: gyro, accelerometer, magnetometer, barometer, GPS,
+# horizontal position and battery are there; an RC receiver is wanted and missing
+_BATTERY: Final = 0x2000000
+_PRESENT: Final = 0x2F | 0x4000 | _BATTERY
+_ENABLED: Final = _PRESENT | 0x10000
+# nothing is wrong with those, nor with airspeed, attitude, motors, AHRS and logging
+_HEALTHY: Final = _PRESENT | 0x10 | 0x800 | 0x8000 | 0x200000 | 0x1000000
+_GEOFENCE: Final = 0x100000  # unlike PX4: without it MAVProxy calls "fence breach" when it connects
 _PREARM_CHECK: Final = 0x10000000
 _ESTIMATOR_GOOD: Final = 0x33F  # attitude, velocities, positions relative and absolute
 _FRAME_BODY_FRD: Final = 12
@@ -52,7 +57,7 @@ def _system_status(v: View) -> int:
     """MAV_STATE: uninitialised, standby, active or critical."""
     c = v.commander
     if c.armed:
-        return 4 if c.failsafe is None else 5
+        return 4 if c.failsafe.mode is None else 5
     return 3 if c.can_arm(v.time_s) else 0
 
 
@@ -64,15 +69,17 @@ def current_mode(v: View) -> Fields:
 
 def sys_status(v: View) -> Fields:
     """Sensors, arming checks, load and battery."""
-    ready = _PREARM_CHECK if v.commander.can_arm(v.time_s) else 0
+    healthy = _HEALTHY | _GEOFENCE | (_PREARM_CHECK if v.commander.can_arm(v.time_s) else 0)
+    if v.commander.failsafe.warning:
+        healthy &= ~_BATTERY
     return {
-        "onboard_control_sensors_present": _SENSORS | _PREARM_CHECK,
-        "onboard_control_sensors_enabled": _SENSORS | _PREARM_CHECK,
-        "onboard_control_sensors_health": _SENSORS | ready,
+        "onboard_control_sensors_present": _PRESENT,
+        "onboard_control_sensors_enabled": _ENABLED,
+        "onboard_control_sensors_health": healthy,
         "load": min(int(v.load * 1000), 1000),
         "voltage_battery": round(v.battery.voltage_v * 1e3),
         "current_battery": round(v.battery.current_a * 1e2),
-        "battery_remaining": round(v.battery.remaining * 1e2),
+        "battery_remaining": math.ceil(v.battery.remaining * 1e2),
     }
 
 
@@ -90,7 +97,7 @@ def battery_status(v: View) -> Fields:
         "energy_consumed": -1,
         "battery_remaining": round(b.remaining * 1e2),
         "time_remaining": b.time_remaining_s,
-        "charge_state": 1 if b.remaining > 0.15 else 2,
+        "charge_state": b.warning + 1,
     }
 
 

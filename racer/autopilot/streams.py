@@ -6,6 +6,7 @@ are what QGroundControl draws from, at a rate that costs little. SET_MESSAGE_INT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -59,6 +60,7 @@ class Schedule:
         self._defaults = rates_hz
         self._periods: dict[str, float] = {}
         self._next: dict[str, float] = {}
+        self._earliest = 0.0
         for name in rates_hz:
             self.reset(name)
 
@@ -73,7 +75,7 @@ class Schedule:
             self._next.pop(name, None)
             return
         self._periods[name] = 1.0 / hz
-        self._next[name] = 0.0
+        self._next[name] = self._earliest = 0.0
 
     def interval_us(self, name: str) -> int:
         """MESSAGE_INTERVAL's answer: -1 = not streamed."""
@@ -82,8 +84,11 @@ class Schedule:
 
     def due(self, now: float) -> list[str]:
         """The messages to send now. A stream that fell behind skips, it does not catch up."""
+        if now < self._earliest:
+            return []
         names = [name for name, when in self._next.items() if when <= now]
         for name in names:
             following = self._next[name] + self._periods[name]
             self._next[name] = following if following > now else now + self._periods[name]
+        self._earliest = min(self._next.values(), default=math.inf)
         return names

@@ -22,7 +22,8 @@ from racer.autopilot.wind import Wind
 from racer.sim.airframe import Airframe
 
 _WARMING_UP_S: Final = 1.5  # when PX4 complains that its heading is not known yet
-_RETURN_TEXT_S: Final = 0.05  # after the failsafe's text
+_LIGHT_SHARE: Final = 0.6  # between least and hover thrust: PX4's land detector
+_NAVIGATOR_S: Final = 0.05
 
 
 class Vehicle:
@@ -48,6 +49,8 @@ class Vehicle:
         self.guidance = Guidance(self.parameters)
         self.battery = Battery(self.parameters)
         self.plant = Plant(airframe)
+        least = airframe.control.thrust_min
+        self._light = least + _LIGHT_SHARE * (airframe.hover_thrust - least)
         self.setpoint: Setpoint | None = None
         self.demand = Demand(Level.STOPPED)
         self._wind = Wind(wind, seed=seed)
@@ -66,6 +69,8 @@ class Vehicle:
             contact=bool(s.contact),
             climbing=self.guidance.climbing,
             takeoff_done=self.guidance.takeoff_done,
+            light=s.collective < self._light,
+            battery=self.battery.warning,
         )
         c.update(self.time_s, facts)
         self._follow_mode()
@@ -74,9 +79,12 @@ class Vehicle:
         else:
             self.demand = Demand(Level.STOPPED)
         s = self.plant.step(self.demand, wind=self._air())
-        self.battery.drain((s.c0, s.c1, s.c2, s.c3), DT_S)
+        if c.armed:
+            self.battery.drain((s.c0, s.c1, s.c2, s.c3), DT_S)
+        else:
+            self.battery.renew()
         if c.mode == Mode.RETURN and self.guidance.take_landing_notice():
-            self._say(0.0, "RTL: land at destination\t")
+            self._say("RTL: land at destination\t")
 
     def accept(self, setpoint: Setpoint) -> None:
         """An offboard setpoint arrived; it is flown when the mode is Offboard."""
@@ -124,18 +132,16 @@ class Vehicle:
             above = self.guidance.return_height_m
             amsl = math.ceil(self.home.altitude_m + above)
             rounded = math.ceil(above)
-            self._say(
-                _RETURN_TEXT_S,
-                f"RTL: start return at {amsl} m ({rounded} m above destination)\t",
-            )
+            self._say(f"RTL: start return at {amsl} m ({rounded} m above destination)\t")
 
     def _air(self) -> tuple[float, float, float]:
         """Wind; the ground shelters a vehicle that stands on it."""
         wind = self._wind.step()
         return (0.0, 0.0, 0.0) if self.commander.landed else wind
 
-    def _say(self, delay_s: float, text: str) -> None:
-        self._later.append((self.time_s + delay_s, Severity.INFO, text))
+    def _say(self, text: str) -> None:
+        """What PX4's navigator says comes a little after what its commander says."""
+        self._later.append((self.time_s + _NAVIGATOR_S, Severity.INFO, text))
 
 
 def _exactly(mean: float, _deviation: float) -> float:

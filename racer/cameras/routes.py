@@ -23,7 +23,6 @@ from schemas import DroneDetails, ErrorOut
 
 router = APIRouter(tags=["cameras"])
 _BOUNDARY = b"--frame\r\n"
-_VEHICLE = "1"  # the only one so far, as in the control slice
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "JPEG frames without end, about 15 a second.",
@@ -96,6 +95,7 @@ async def watch_model(drone_id: str, altitude_m: Altitude, cameras: Cameras) -> 
 )
 async def watch_vehicle(drone: str, cameras: Cameras) -> MjpegResponse:
     """The live vehicle, whichever model flies it."""
-    if drone != _VEHICLE:
-        raise NotFoundError(f"There is no drone {drone[:64]!r}; the only one is {_VEHICLE}.")
+    if drone != str(cameras.drone):
+        here = f"this service flies drone {cameras.drone}"
+        raise NotFoundError(f"There is no drone {drone[:64]!r} here; {here}.")
     return MjpegResponse(cameras.vehicle_frames())

@@ -55,6 +55,10 @@ class Control(Protocol):
         """The drone model whose simulation runs."""
 
     @property
+    def drone(self) -> int:
+        """The number of the drone that is flown here."""
+
+    @property
     def telemetry(self) -> Telemetry:
         """The hub."""
 
@@ -135,6 +139,11 @@ class CameraService:
         finally:
             if source.viewers == 0 and self._sources.get(drone_id) is source:
                 del self._sources[drone_id]
+
+    @property
+    def drone(self) -> int:
+        """The number of the drone whose vehicle is shown."""
+        return self._control.drone
 
     def vehicle_frames(self) -> AsyncGenerator[bytes, None]:
         """JPEG frames of the vehicle, whichever drone model flies it."""

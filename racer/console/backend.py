@@ -25,7 +25,7 @@ from racer.console.model_form import ALGORITHMS, RACE_TYPES, FormError
 from racer.console.queries import open_usernames
 from racer.console.setup_panel import ModelCard
 from racer.control.service import ControlService
-from racer.errors import NotFoundError, RacerError, UnauthorizedError
+from racer.errors import ConflictError, NotFoundError, RacerError, UnauthorizedError
 from racer.flight.commands import PREEMPTED
 from racer.rewards.diagnostics import InvalidRewardError
 from racer.training.service import TrainingService
@@ -47,6 +47,7 @@ class Backend:
         self._training = training
         self._username: str | None = None
         self._drone_id: str | None = None
+        self._seat = control.pilots.join("The console")
 
     @classmethod
     def of(cls, app: FastAPI) -> Backend:
@@ -148,11 +149,25 @@ class Backend:
     async def send_command(self, command: str) -> Outcome:
         """Send it and wait for the controller's answer; failures come back as words."""
         try:
-            result = await self._control.send_command(command)
+            result = await self._control.send_command(command, self._seat)
+        except ConflictError as error:
+            return Outcome(ok=False, message=error.message, refused=True)
         except RacerError as error:
             return Outcome(ok=False, message=error.message)
         replaced = not result.ok and result.message.startswith(PREEMPTED)
         return Outcome(ok=result.ok, message=result.message, replaced=replaced)
+
+    def step_away(self, away: bool) -> None:
+        """The page lost its connection, or has it again."""
+        self._control.pilots.step_away(self._seat, away=away)
+
+    def alive(self) -> None:
+        """The browser says that its pilot is there."""
+        self._seat.seen()
+
+    def leave(self) -> None:
+        """The page is gone for good."""
+        self._control.pilots.leave(self._seat)
 
     async def is_trained(self, drone_id: str) -> bool:
         """Whether a training of this drone model has finished and left a policy."""
@@ -161,6 +176,11 @@ class Backend:
         except NotFoundError:
             return False
         return True
+
+    @property
+    def vehicle_stream(self) -> str:
+        """The MJPEG stream of the vehicle, whoever flies it."""
+        return f"/drones/{self._control.drone}/stream"
 
     def stream_url(self) -> str | None:
         """The MJPEG stream of the chosen drone."""

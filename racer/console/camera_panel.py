@@ -10,7 +10,6 @@ from nicegui import ui
 from racer.console.layout import action, card, text
 
 LOOK_S = 1.0
-VEHICLE_STREAM = "/drones/1/stream"
 
 
 class CameraPanel:
@@ -19,11 +18,14 @@ class CameraPanel:
     def __init__(
         self,
         *,
+        vehicle_stream: str,
         on_start: Callable[[], Awaitable[dict[str, Any]]],
         on_stop: Callable[[], Awaitable[dict[str, Any]]],
         is_live: Callable[[], bool],
     ) -> None:
-        """`is_live` tells whether the chosen model's simulation runs, whoever started it."""
+        """`vehicle_stream`: where the vehicle itself is seen. `is_live` tells whether the chosen
+        model's simulation runs, whoever started it."""
+        self._vehicle_stream = vehicle_stream
         self._on_start = on_start
         self._on_stop = on_stop
         self._is_live = is_live
@@ -45,7 +47,7 @@ class CameraPanel:
     def show(self, stream_url: str | None) -> None:
         """Show the chosen model's stream; None = none is chosen, so show the vehicle itself."""
         self._chosen = stream_url is not None
-        self._stream_url = stream_url or VEHICLE_STREAM
+        self._stream_url = stream_url or self._vehicle_stream
         self._connect()
         self._start_button.set_enabled(self._chosen)
         self._show_buttons()

@@ -16,7 +16,7 @@ class DeadMan:
 
     def __init__(self, on_expire: Callable[[], None], *, timeout_s: float) -> None:
         self._on_expire = on_expire
-        self._timeout_s = timeout_s
+        self._timeout_s = self._now_s = timeout_s
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -24,19 +24,22 @@ class DeadMan:
         """Whether somebody is holding."""
         return self._timer is not None
 
-    def arm(self) -> None:
-        """A key went down: expect `feed` from now on."""
+    def arm(self, timeout_s: float | None = None) -> None:
+        """Something moves: expect `feed` from now on, `timeout_s` apart at most."""
+        self._now_s = self._timeout_s if timeout_s is None else timeout_s
+        self._start()
+
+    def _start(self) -> None:
         self.disarm()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._timeout_s, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(self._now_s, self._expire)
 
     def feed(self) -> None:
         """The pilot is still there. Nothing happens unless armed: a late beat arms nothing."""
         if self.armed:
-            self.arm()
+            self._start()
 
     def disarm(self) -> None:
-        """The key was released properly."""
+        """It was stopped properly."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

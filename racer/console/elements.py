@@ -22,12 +22,14 @@ class FlightKeys(Element, component="flight_keys.js"):
     """Listens to the piloting keys of the whole page and shows whether they act now."""
 
     def __init__(
-        self, *, on_command: Callable[[str, bool], Any], on_alive: Callable[[], None]
+        self, *, on_command: Callable[[str, bool, bool], Any], on_alive: Callable[[], None]
     ) -> None:
-        """`on_command(command, held)` on a press or release; `on_alive()` while a key is held."""
+        """`on_command(command, held, released)` on a press, tap or release; `on_alive()` four
+        times a second while a key is held or `watch(True)` holds."""
         super().__init__()
         self._props["holds"] = HOLD_KEYS
         self._props["taps"] = TAP_KEYS
+        self._props["watched"] = False
         self._props["labels"] = {
             "ready": "Keyboard ready",
             "typing": "Keyboard off while you type",
@@ -37,11 +39,16 @@ class FlightKeys(Element, component="flight_keys.js"):
         self.on("command", self._command)
         self.on("alive", lambda _: on_alive())
 
+    def watch(self, watched: bool) -> None:
+        """Have the page say that it is alive, without a key held."""
+        self._props["watched"] = watched
+        self.update()
+
     def _command(self, event: GenericEventArguments) -> Any:
         """Pass on only what the two tables know: the browser is not trusted with more."""
         command, held = event.args.get("command"), event.args.get("held")
         if command in {*HOLD_KEYS.values(), *TAP_KEYS.values()} and isinstance(held, bool):
-            return self._on_command(command, held)
+            return self._on_command(command, held, event.args.get("released") is True)
         return None
 
 

@@ -2,7 +2,8 @@
 //
 // A key that is held flies; its release stops (or resumes the key still held below it). The
 // operating system's auto-repeat is dropped here, so a held key costs one command and a small
-// "alive" beat. Losing the window's focus releases everything, because the key-up will never come.
+// "alive" beat, which goes on while the server says that this page's drone moves. Losing the
+// window's focus releases everything, because the key-up will never come.
 const ALIVE_EVERY_MS = 250;
 
 const isEditable = (element) =>
@@ -16,9 +17,14 @@ export default {
     <div class="keys-state" :class="{ 'keys-on': ready }" role="status">
       <span class="keys-lamp" aria-hidden="true"></span>{{ label }}
     </div>`,
-  props: { holds: Object, taps: Object, labels: Object },
+  props: { holds: Object, taps: Object, labels: Object, watched: Boolean },
   data() {
-    return { held: [], windowFocused: document.hasFocus(), typing: false };
+    return { held: [], holding: false, windowFocused: document.hasFocus(), typing: false };
+  },
+  watch: {
+    watched() {
+      this.beatOn();
+    },
   },
   computed: {
     ready() {
@@ -49,6 +55,7 @@ export default {
       target.removeEventListener(name, handler, true);
     }
     this.releaseAll();
+    clearInterval(this.beat);
   },
   methods: {
     onFocus() {
@@ -87,7 +94,7 @@ export default {
       if (event.code !== top) return;
       const below = this.held[this.held.length - 1];
       if (below) this.send(this.holds[below], true);
-      else this.send("stop", false);
+      else this.send("stop", false, true);
     },
     mine(event) {
       if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return false;
@@ -97,18 +104,23 @@ export default {
       const elsewhere = focus && focus !== document.body && !focus.closest("[data-flight-pad]");
       return !(event.code === "Space" && elsewhere && focus.matches("a, button, [role], [tabindex]"));
     },
-    send(command, held) {
+    send(command, held, released = false) {
       // Without a connection a command would wait in the socket's buffer and fly the drone later.
       if (!window.socket?.connected) return;
       this.mark(held ? command : null);
-      this.$emit("command", { command, held });
+      this.$emit("command", { command, held, released });
+      this.holding = held;
+      this.beatOn();
+    },
+    beatOn() {
       clearInterval(this.beat);
-      if (held) this.beat = setInterval(() => this.$emit("alive"), ALIVE_EVERY_MS);
+      if (!this.holding && !this.watched) return;
+      this.beat = setInterval(() => this.$emit("alive"), ALIVE_EVERY_MS);
     },
     releaseAll() {
       if (!this.held.length) return;
       this.held = [];
-      this.send("stop", false);
+      this.send("stop", false, true);
     },
     mark(command) {
       for (const button of document.querySelectorAll("[data-command]")) {

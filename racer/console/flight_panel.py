@@ -1,7 +1,8 @@
 """Flying: seven buttons, the keyboard, a race, and a log of what became of every command.
 
 A button sends its command once and the drone keeps doing it, as the commands are defined. A key
-flies only while it is held. Whatever this page set in motion, it stops when it goes away.
+flies only while it is held. Whatever this page set in motion, it stops when it goes away, and when
+it freezes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from racer.console.layout import card, text
 from racer.console.race_button import CONNECTED_ONLY, RaceButton
 
 HOLD_TIMEOUT_S = 1.0  # four missed beats of flight_keys.js
+RACE_TIMEOUT_S = 3.0  # a policy flies: browsers slow the beats of a page that nobody looks at
 LOG_LINES = 6
 MOTIONS = {"move_forward", "move_backward", "turn_left", "turn_right"}
 
@@ -31,6 +33,7 @@ class Outcome:
     ok: bool
     message: str
     replaced: bool = False  # by another command: no success, and nothing to worry about
+    refused: bool = False  # it was never sent: nothing moves by it
 
 
 SendCommand = Callable[[str], Awaitable[Outcome]]
@@ -91,21 +94,32 @@ class FlightPanel:
         *,
         latest: Callable[[], Mapping[str, Any] | None],
         is_trained: Callable[[str], Awaitable[bool]],
+        step_away: Callable[[bool], None],
+        on_alive: Callable[[], None],
     ) -> None:
-        """`latest` telemetry and `is_trained(drone_id)` tell whether a race can begin."""
-        self._send = send
+        """`latest` telemetry and `is_trained(drone_id)` tell whether a race can begin;
+        `step_away(True)` is called when the page loses its connection, with False when it has it
+        again; `on_alive` when the browser says that it is there."""
+        self._send, self._on_alive = send, on_alive
         self._latest, self._is_trained = latest, is_trained
         self._moving = False
         self._lines: deque[_LogLine] = deque()
         self._dead_man = DeadMan(self._lost_touch, timeout_s=HOLD_TIMEOUT_S)
         with card("Fly", step=4, classes="fly") as (_section, head):
             with head:
-                FlightKeys(on_command=self._on_key, on_alive=self._dead_man.feed)
+                self._keys = FlightKeys(on_command=self._on_key, on_alive=self._alive)
             with ui.element("div").classes("fly-body"):
                 self._build_pad()
                 self._build_log()
         client = ui.context.client
-        client.on_disconnect(self._on_leave)
+
+        def lost() -> None:
+            if not client.has_socket_connection:  # or an older one ended, after a new one began
+                step_away(True)
+                self._on_leave()
+
+        client.on_connect(lambda: step_away(False))
+        client.on_disconnect(lost)
         client.on_delete(self._on_leave)
 
     def _build_pad(self) -> None:
@@ -148,26 +162,44 @@ class FlightPanel:
                     "p",
                 ).classes("hint")
 
-    async def _on_key(self, command: str, held: bool) -> None:
-        """A press, a release or a tap from the keyboard."""
-        if held:
-            self._dead_man.arm()
-        else:
-            self._dead_man.disarm()
-        await self._command(command)
+    async def _on_key(self, command: str, held: bool, released: bool) -> None:
+        """A press, a release or a tap from the keyboard. Whose key moves nothing, because somebody
+        else flies, stops nothing by letting go of it."""
+        if released and not self._moving:
+            return
+        await self._command(command, held=held)
 
-    async def _command(self, command: str) -> None:
+    async def _command(self, command: str, *, held: bool = False) -> None:
         """Send it and log the result; what moves is remembered at once, not when it answered."""
-        self._moving = command in MOTIONS
+        self._watch(HOLD_TIMEOUT_S if held or command in MOTIONS else None)
         line = self._add_line(command)
-        line.finish(await self._send(command))
+        outcome = await self._send(command)
+        if outcome.refused:
+            self._watch(None)
+        line.finish(outcome)
+
+    def _alive(self) -> None:
+        self._dead_man.feed()
+        self._on_alive()
 
     async def _fly_policy(self, drone_id: str) -> None:
         """Race the model's policy, which takes the place of what this page set in motion."""
-        self._moving = False
-        self._dead_man.disarm()
+        self._watch(RACE_TIMEOUT_S)
         line = self._add_line("race")
-        line.finish(await self._send(f"fly_policy {drone_id}"))
+        outcome = await self._send(f"fly_policy {drone_id}")
+        if not outcome.replaced:
+            self._watch(None)
+        line.finish(outcome)
+
+    def _watch(self, timeout_s: float | None) -> None:
+        """Something moves, and the page has to say every `timeout_s` that it is alive; or not."""
+        self._moving = timeout_s is not None
+        if not self._keys.is_deleted:
+            self._keys.watch(self._moving)
+        if self._moving:
+            self._dead_man.arm(timeout_s)
+        else:
+            self._dead_man.disarm()
 
     def _add_line(self, command: str) -> _LogLine:
         self._empty.set_visibility(False)
@@ -179,12 +211,11 @@ class FlightPanel:
         return line
 
     def _lost_touch(self) -> None:
-        """The browser holds a key but has gone silent."""
+        """The browser has gone silent while the drone moves."""
         background_tasks.create(self._command("stop"), name="console dead man")
 
     def _on_leave(self) -> None:
         """The page lost its connection: nobody is left to stop what it started."""
-        self._dead_man.disarm()
         if self._moving or self.race.racing:
-            self._moving = False
+            self._watch(None)
             background_tasks.create(self._send("stop"), name="console pilot left")

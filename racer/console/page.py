@@ -98,12 +98,20 @@ def build(backend: Backend) -> None:
                 on_end=look_for_policy,
             )
         camera = CameraPanel(
+            vehicle_stream=backend.vehicle_stream,
             on_start=backend.start_simulation,
             on_stop=backend.stop_simulation,
             is_live=backend.is_live,
         )
         TelemetryPanel(backend.latest_telemetry, link_chip=link_chip)
-        flight = FlightPanel(send, latest=backend.latest_telemetry, is_trained=backend.is_trained)
+        flight = FlightPanel(
+            send,
+            latest=backend.latest_telemetry,
+            is_trained=backend.is_trained,
+            step_away=backend.step_away,
+            on_alive=backend.alive,
+        )
+    ui.context.client.on_delete(backend.leave)
 
     def on_model(model: ModelCard | None) -> None:
         if model is None:

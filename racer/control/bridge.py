@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import rclpy
@@ -27,13 +27,14 @@ from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
 from racer.control.presence import ControllerPresence
-from racer.flight.commands import Order
+from racer.flight.authority import Lease
+from racer.flight.commands import STICKS, Order, boot_id
+from racer.flight.topics import CONTROLLER_NODE, topics_of
 from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 NODE_NAME = "toledo_racer_backend"
-CONTROLLER_NODE = "drone_controller"
 _QUEUE = 100  # messages kept for a thread that is late; the other side's depth is its own
 
 
@@ -66,20 +67,22 @@ class Bridge:
         os.environ.update(ros_environment(settings))
         self._context = Context()
         self._context.init(domain_id=settings.ros_domain_id)
-        self._node = rclpy.create_node(NODE_NAME, context=self._context)
+        topics = self._topics = topics_of(settings.vehicle_instance)
+        self._node = rclpy.create_node(NODE_NAME, context=self._context, namespace=topics.namespace)
         self._commands = self._node.create_publisher(
             String,
-            "/control_commands",
+            topics.commands,
             _QUEUE,
             event_callbacks=PublisherEventCallbacks(
                 matched=lambda status: self._hand(self._on_matched, status.current_count)
             ),
         )
-        self._subscribe(String, "/drone/command_result", lambda m: listeners.result(m.data))
-        self._subscribe(Odometry, "/drone/odometry", listeners.odometry)
-        self._subscribe(BatteryState, "/drone/battery", listeners.battery)
+        self._presence_out = self._node.create_publisher(String, topics.presence, 10)
+        self._subscribe(String, topics.results, lambda m: listeners.result(m.data))
+        self._subscribe(Odometry, topics.odometry, listeners.odometry)
+        self._subscribe(BatteryState, topics.battery, listeners.battery)
         # The last, so that hearing a state means that results reach us too: see presence.py.
-        self._subscribe(String, "/drone/state", self._on_state)
+        self._subscribe(String, topics.state, self._on_state)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name=NODE_NAME, daemon=True)
@@ -119,17 +122,32 @@ class Bridge:
 
     def controller_in_graph(self) -> bool:
         """Whether a controller node is known to ROS 2, answering or not. Takes about 0.1 ms."""
-        return CONTROLLER_NODE in self._node.get_node_names()
+        wanted = (CONTROLLER_NODE, self._topics.namespace)
+        return wanted in self._node.get_node_names_and_namespaces()
 
     def controller_died(self) -> None:
         """The controller's process is known to have ended; a new one must be discovered."""
         self._presence.on_death()
 
-    def publish(self, order: Order, command_id: str) -> None:
+    def publish(self, order: Order, command_id: str, lease: Lease | None) -> None:
         """Send one command with the id that its result will carry."""
-        envelope = {"id": command_id, "command": order.command}
+        envelope: dict[str, Any] = {"id": command_id, "command": order.command}
         if order.policy is not None:
             envelope["policy"] = order.policy
+        self._send(envelope, lease)
+
+    def publish_sticks(self, sticks: Mapping[str, Any], lease: Lease) -> None:
+        """Send where the sticks stand: racer.flight.commands says what they hold."""
+        self._send({"type": STICKS, **sticks}, lease)
+
+    def publish_presence(self, lease: Lease, present: bool) -> None:
+        """Tell the controller whether the lease's pilot is there."""
+        fields = {"lease": asdict(lease), "present": present}
+        self._presence_out.publish(String(data=json.dumps(fields)))
+
+    def _send(self, envelope: dict[str, Any], lease: Lease | None) -> None:
+        envelope["lease"] = None if lease is None else asdict(lease)
+        envelope["sent"] = {"boot": boot_id(), "s": time.monotonic()}
         self._commands.publish(String(data=json.dumps(envelope)))
 
     def close(self) -> None:

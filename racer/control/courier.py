@@ -20,7 +20,8 @@ from uuid import uuid4
 
 import structlog
 
-from racer.errors import UnavailableError
+from racer.errors import RacerError, UnavailableError
+from racer.flight.authority import Lease
 from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult, Order
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,15 @@ class Route:
 
     flyable: Callable[[], bool]
     wait_flyable: Callable[[], Awaitable[None]]
-    publish: Callable[[Order, str], None]
+    publish: Callable[[Order, str, Lease | None], None]
+
+
+Right = Callable[[], Lease | None]  # by which a command is flown; may raise RacerError
+
+
+def nobody() -> None:
+    """A command without a lease."""
+    return
 
 
 class _LostError(Exception):
@@ -55,6 +64,7 @@ class _Request:
     """A command on its way, from its place in the sequence to its result."""
 
     order: Order
+    right: Right
     result: asyncio.Future[CommandResult]
     since_s: float = math.inf  # inf: it still waits for a controller, and no death concerns it
     published: bool = False
@@ -74,26 +84,29 @@ class Courier:
         """How many commands somebody waits for."""
         return len(self._pending)
 
-    async def deliver(self, order: Order) -> CommandResult:
+    async def deliver(self, order: Order, right: Right = nobody) -> CommandResult:
         """Publish one command and return its result. Raises UnavailableError if none comes.
+
+        `right`: the lease by which its pilot flies, asked for when it is published; what it
+        raises, this raises.
 
         Cancelling ends the wait only; what has a controller to go to, and every `stop` and
         `land`, is published all the same.
         """
         try:
-            return await self._ask(order)
+            return await self._ask(order, right)
         except _LostError as lost:
             if not lost.again:
                 raise UnavailableError(lost.message) from None
         try:
-            return await self._ask(order)
+            return await self._ask(order, right)
         except _LostError as lost:
             raise UnavailableError(lost.message) from None
 
-    async def _ask(self, order: Order) -> CommandResult:
+    async def _ask(self, order: Order, right: Right) -> CommandResult:
         """Publish and wait for the answer. Raises _LostError if it will not come."""
         command_id = uuid4().hex
-        request = _Request(order, asyncio.get_running_loop().create_future())
+        request = _Request(order, right, asyncio.get_running_loop().create_future())
         self._pending[command_id] = request
         limit_s = TIME_LIMITS_S[order.command] + MARGIN_S
         try:
@@ -125,7 +138,12 @@ class Courier:
         request.since_s = asyncio.get_running_loop().time()
         await self._turn()
         if not request.result.done():  # or its controller died a moment ago
-            self._route.publish(request.order, command_id)
+            try:
+                lease = request.right()
+            except RacerError as error:
+                request.result.set_exception(error)
+                return
+            self._route.publish(request.order, command_id, lease)
             request.published = True
 
     async def _turn(self) -> None:
@@ -167,10 +185,10 @@ class Courier:
                 sent_again = not request.published or request.order.command in again
                 request.result.set_exception(_LostError(message, again=sent_again))
 
-    def on_result(self, text: str) -> None:
+    def on_result(self, text: str) -> CommandResult:
         """Match a result to our command; those of other publishers' commands are not for us.
 
-        Raises ValueError if the text is no result.
+        Returns the result as understood. Raises ValueError if the text is no result.
         """
         try:
             fields = json.loads(text)
@@ -185,6 +203,7 @@ class Courier:
         request = self._pending.get(result.id or "")
         if request is not None and not request.result.done():
             request.result.set_result(result)
+        return result
 
     async def close(self) -> None:
         """End every wait; what still waits for a controller is not sent any more."""

@@ -44,7 +44,7 @@ class HostLock:
             holder = await asyncio.to_thread(self._holder)
             raise ConfigurationError(
                 f"Vehicle {self._instance} is already run by {holder}. {_ADVICE} "
-                "Another VEHICLE_INSTANCE and ROS_DOMAIN_ID give this one its own vehicle."
+                "Another VEHICLE_INSTANCE gives this one its own vehicle."
             ) from error
         self._socket = candidate
 

@@ -12,7 +12,7 @@ from auth import OptionalUser, require_write_access
 from database import SessionDep
 from models import UserDroneModel
 from racer.control.dependencies import ControlDep
-from racer.control.schemas import SimulationOut, Telemetry
+from racer.control.schemas import DroneOut, SimulationOut, Telemetry
 from racer.control.simulation import SimulationAnswer
 from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
@@ -20,7 +20,6 @@ from racer.errors import NotFoundError, UnavailableError
 from schemas import ErrorOut
 
 router = APIRouter(tags=["flying"])
-_VEHICLE = "1"  # the only one so far; its topics carry no prefix
 _BAD_PARAMETER = 1008
 _Responses = dict[int | str, dict[str, Any]]
 _UNKNOWN: _Responses = {404: {"model": ErrorOut, "description": "No such user, model or drone."}}
@@ -45,10 +44,10 @@ OwnModel = Annotated[UserDroneModel, Depends(_own_model, scope="function")]
 
 
 @router.websocket("/ws/control")
-async def control_socket(websocket: WebSocket, control: ControlDep) -> None:
-    """Fly: plain text commands in, JSON answers out."""
+async def control_socket(websocket: WebSocket, control: ControlDep, pilot: str = "") -> None:
+    """Fly: plain text commands or sticks in, JSON answers out; `pilot` is a name for the others."""
     await websocket.accept()
-    await ControlSession(websocket, control).run()
+    await ControlSession(websocket, control, pilot).run()
 
 
 @router.websocket("/ws/telemetry")
@@ -71,6 +70,15 @@ def _rate(text: str) -> float | None:
     return rate if math.isfinite(rate) and MIN_HZ <= rate <= MAX_HZ else None
 
 
+@router.get("/drones", summary="Which drones are here, and who flies them?")
+async def drones(control: ControlDep) -> list[DroneOut]:
+    """One, so far: several drones are several services, each with its own VEHICLE_INSTANCE."""
+    topics = control.topics
+    here = {"drone": topics.drone, "commands_topic": topics.commands}
+    connected = control.telemetry.connected
+    return [DroneOut(**here, connected=connected, **control.pilots.status())]
+
+
 @router.get(
     "/drones/{drone}/state",
     summary="Where is the drone, and what does it do?",
@@ -79,8 +87,9 @@ def _rate(text: str) -> float | None:
 )
 async def drone_state(drone: str, control: ControlDep) -> dict[str, Any]:
     """The newest telemetry, as `/ws/telemetry` sends it."""
-    if drone != _VEHICLE:
-        raise NotFoundError(f"There is no drone {drone[:64]!r}; the only one is {_VEHICLE}.")
+    if drone != str(control.drone):
+        here = f"this service flies drone {control.drone}"
+        raise NotFoundError(f"There is no drone {drone[:64]!r} here; {here}.")
     latest = control.telemetry.latest()
     if latest is None:
         raise UnavailableError(

@@ -37,6 +37,16 @@ class Telemetry(BaseModel):
     battery: Battery | None
 
 
+class DroneOut(BaseModel):
+    """A drone that this service flies."""
+
+    drone: int = Field(description="Its number: 1 is PX4's instance 0.")
+    connected: bool = Field(description="Whether its vehicle is there.")
+    pilot: str | None = Field(description="Who has the controls; null: nobody.")
+    pilot_id: str | None = Field(description="Tells pilots of one name apart.")
+    commands_topic: str = Field(description="ROS 2 topic of its commands.")
+
+
 class SimulationOut(BaseModel):
     """The answer to starting or stopping a simulation."""
 

@@ -7,6 +7,7 @@ what to do.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -20,20 +21,27 @@ from racer.control.bridge import Bridge, Listeners
 from racer.control.child import Program
 from racer.control.courier import Courier, Route
 from racer.control.events import Events
+from racer.control.pilots import Pilot, Pilots, cancelled
 from racer.control.pulse import Pulse
 from racer.control.simulation import Simulation, SimulationAnswer, Stack
 from racer.control.supervisor import Supervisor, Surroundings
-from racer.control.telemetry import TelemetryHub, state_fields
+from racer.control.telemetry import TelemetryHub, lease_in_state, state_fields
 from racer.errors import InvalidInputError, RacerError, UnavailableError
+from racer.flight.admission import OPEN
+from racer.flight.authority import Lease
 from racer.flight.commands import (
     COMMAND_NAMES,
     PREEMPTED,
+    STICKS,
+    BodyVelocity,
     Command,
     CommandResult,
     Order,
     order_of,
     parse_order,
+    sticks_of,
 )
+from racer.flight.topics import Topics, topics_of
 from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -87,11 +95,13 @@ class ControlService:
             )
         )
         self._bridge: Bridge
+        self._beating: asyncio.Task[None]
         self._supervisor: Supervisor
         self._exit = AsyncExitStack()
         self._complaints: set[str] = set()
         self.telemetry = TelemetryHub(self._pulse)
         self.events = Events()
+        self.pilots = Pilots(self.events, self._tell_presence)
         self._simulation = Simulation(
             Stack(
                 wait_connected=self._wait_connected,
@@ -129,6 +139,8 @@ class ControlService:
             undo.callback(self._bridge.close)
             undo.push_async_callback(self._supervisor.stop)
             await self._supervisor.start()
+            self._beating = asyncio.create_task(self.pilots.beat())
+            undo.push_async_callback(cancelled, self._beating)
             self._exit = undo.pop_all()
         return self
 
@@ -141,14 +153,19 @@ class ControlService:
         await self._courier.close()
         await self._exit.__aexit__(kind, error, traceback)
 
-    async def send_command(self, command: str | Order) -> CommandResult:
+    async def send_command(self, command: str | Order, pilot: Pilot | None = None) -> CommandResult:
         """Fly one command and return the controller's result (`ok` may be False).
 
-        Raises InvalidInputError on an unknown command, NotFoundError for a policy that is not
-        there, UnavailableError when no controller answers. Commands overlap: `stop` does not wait
-        for `takeoff`. Cancelling ends the wait for the result, not the command: see `Courier`.
+        `pilot` gets the controls if nobody has them; `stop` and `land` need none. Without a pilot
+        it counts as one of the bare topic's: see racer.flight.authority.
+
+        Raises InvalidInputError on an unknown command, ConflictError while another pilot flies,
+        NotFoundError for a policy that is not there, UnavailableError when no controller answers.
+        Commands overlap: `stop` does not wait for `takeoff`. Cancelling ends the wait for the
+        result, not the command: see `Courier`.
         """
         order = parse_command(command) if isinstance(command, str) else command
+        self._lease_for(order, pilot)  # refused at once, if somebody else flies
         self._newest = order
         if order.policy is not None and self._find_policy is not None:
             found = Order(order.command, await self._find_policy(order.policy))
@@ -156,7 +173,29 @@ class ControlService:
                 message = f"{PREEMPTED}{later.command}."
                 return CommandResult(order.command, ok=False, message=message)
             order = found
-        return await self._courier.deliver(order)
+        return await self._courier.deliver(order, lambda: self._lease_for(order, pilot))
+
+    def _lease_for(self, order: Order, pilot: Pilot | None) -> Lease | None:
+        if pilot is None:
+            return None
+        if order.command in OPEN:
+            pilot.seen()
+            return self.pilots.lease_of(pilot)
+        return self.pilots.acquire(pilot)
+
+    def send_sticks(self, sticks: dict[str, Any], pilot: Pilot) -> None:
+        """Fly as the sticks stand; see racer.flight.commands. Centred ones take no controls.
+
+        Raises InvalidInputError for what are no sticks, ConflictError while another pilot flies,
+        UnavailableError when no controller answers.
+        """
+        velocity = sticks_of(sticks)
+        if velocity == BodyVelocity() and self.pilots.lease_of(pilot) is None:
+            return
+        lease = self.pilots.acquire(pilot)
+        if not self._bridge.controller_ready:  # sticks that wait are worth nothing
+            raise UnavailableError(f"No drone controller answers. {self._advice()}")
+        self._bridge.publish_sticks(sticks | {"id": pilot.id}, lease)
 
     async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Lend the vehicle to this model and wait until it is live."""
@@ -167,6 +206,16 @@ class ControlService:
         return await self._simulation.stop(model)
 
     @property
+    def topics(self) -> Topics:
+        """Those of the drone that this service flies."""
+        return topics_of(self._settings.vehicle_instance)
+
+    @property
+    def drone(self) -> int:
+        """Its number: 1 is PX4's instance 0."""
+        return self.topics.drone
+
+    @property
     def active_drone_id(self) -> str | None:
         """The drone model whose simulation runs."""
         return self._simulation.drone_id
@@ -174,15 +223,18 @@ class ControlService:
     def status(self) -> dict[str, Any]:
         """For `/readyz`: `ros` is required; the rest is told for information."""
         return {
-            "ros": self._bridge.spinning,
+            "ros": self._bridge.spinning and not self._beating.done(),
             "controller": self._bridge.controller_ready,
             "vehicle": self.telemetry.connected,
             "stack": self._supervisor.status(),
             "simulation": self.active_drone_id,
         }
 
-    def _publish(self, order: Order, command_id: str) -> None:
-        self._bridge.publish(order, command_id)
+    def _publish(self, order: Order, command_id: str, lease: Lease | None) -> None:
+        self._bridge.publish(order, command_id, lease)
+
+    def _tell_presence(self, lease: Lease, present: bool) -> None:
+        self._bridge.publish_presence(lease, present)
 
     def _flyable(self) -> bool:
         """Whether a command sent now is heard, and by our own vehicle too if we run it."""
@@ -240,16 +292,20 @@ class ControlService:
 
     def _on_result(self, text: str) -> None:
         try:
-            self._courier.on_result(text)
+            result = self._courier.on_result(text)
         except ValueError:
             self._complain("a command result", text)
+            return
+        if result.command == STICKS and result.id and self.pilots.knows(result.id):
+            self.events.broadcast({"type": "error", "message": result.message, "for": result.id})
 
     def _on_state(self, text: str) -> None:
         try:
-            fields = state_fields(text)
+            fields, (lease, present) = state_fields(text), lease_in_state(text)
         except (ValueError, RecursionError):
             self._complain("the controller's state", text)
             return
+        self.pilots.heard(lease, present=present)
         self.telemetry.update_state(fields)
 
     def _complain(self, what: str, text: str) -> None:

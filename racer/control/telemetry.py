@@ -14,6 +14,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from racer.control.pulse import Pulse
+from racer.errors import InvalidInputError
+from racer.flight.authority import Lease
+from racer.flight.commands import lease_of
 
 if TYPE_CHECKING:
     from nav_msgs.msg import Odometry
@@ -90,6 +93,19 @@ def state_fields(text: str) -> dict[str, Any]:
     }
 
 
+def lease_in_state(text: str) -> tuple[Lease | None, bool]:
+    """The newest lease that the controller knows, and whether its pilot is there. Raises
+    ValueError if the text is no state."""
+    state = json.loads(text)
+    given = state.get("lease") if isinstance(state, dict) else None
+    if not isinstance(given, dict):
+        return None, False
+    try:
+        return lease_of(given), given.get("present") is True
+    except InvalidInputError as error:
+        raise ValueError(error.message) from error
+
+
 def _finite(*numbers: float) -> list[float | None]:
     """Micrometres are enough for anybody, and half the bytes; adding 0.0 makes -0.0 plain."""
     return [round(number, 6) + 0.0 if math.isfinite(number) else None for number in numbers]
@@ -108,6 +124,7 @@ class TelemetryHub:
         self._state_at = -math.inf
         self._battery: dict[str, Any] | None = None
         self._version = 0
+        self._encoded, self._encoded_version = "", -1
         self._unconfirmed = False
         self._resumed_at = math.inf
 
@@ -176,11 +193,39 @@ class TelemetryHub:
             "battery": self._battery,
         }
 
+    def latest_json(self) -> str | None:
+        """The same as JSON. All but the age is encoded once for all viewers: with hundreds of them
+        the encoding would keep the pilot's frames waiting."""
+        if self._odometry is None:
+            return None
+        now = self._clock()
+        if now - self._state_at > STATE_SILENCE_S:  # its words change with time
+            return json.dumps(self.latest(), allow_nan=False)
+        if self._encoded_version != self._version:
+            fields = {**self._odometry, **self._state, "battery": self._battery}
+            self._encoded = json.dumps(fields, allow_nan=False)[:-1]
+            self._encoded_version = self._version
+        age = now - self._odometry_at
+        known = f"{age:.4f}" if math.isfinite(age) else "null"
+        return f'{self._encoded}, "age_s": {known}}}'
+
     async def stream(self, hz: float) -> AsyncIterator[dict[str, Any]]:
         """Yield the newest value at most `hz` times a second, and never an older one.
 
         With nothing new for a second the last value comes again, with the age it has by then.
         """
+        async for _ in self._ticks(hz):
+            if (value := self.latest()) is not None:
+                yield value
+
+    async def stream_json(self, hz: float) -> AsyncIterator[str]:
+        """The same as JSON, for many viewers."""
+        async for _ in self._ticks(hz):
+            if (text := self.latest_json()) is not None:
+                yield text
+
+    async def _ticks(self, hz: float) -> AsyncIterator[None]:
+        """When a viewer is to be told something."""
         period = 1.0 / hz
         loop = asyncio.get_running_loop()
         deadline = loop.time()
@@ -188,10 +233,9 @@ class TelemetryHub:
         while True:
             if seen == self._version or self._odometry is None:
                 await self._pulse.wait(_REFRESH_S)
-            value = self.latest()
-            if value is None:
+            if self._odometry is None:
                 continue
             seen = self._version
-            yield value
+            yield
             deadline = max(deadline + period, loop.time())
             await asyncio.sleep(deadline - loop.time())

@@ -3,19 +3,29 @@
 A command arrives as the bare words (`takeoff`, from any ROS 2 node or the command line) or as the
 JSON envelope `{"id": "…", "command": "takeoff"}`, whose id lets a sender match the result. One of
 them takes an argument: `fly_policy 1b4e28ba-…`, or `"policy": "1b4e28ba-…"` in the envelope.
+
+Sticks are `{"type": "velocity", "forward": 1.5, "right": 0, "up": 0, "yaw_rate": 20}`, many times a
+second: m/s in the body's level frame, °/s clockwise from above as a compass counts. Only those that
+are refused are answered.
+
+A bridge adds two fields to either: `"lease": {"token": 7, "holder": "…"}`, by which right its pilot
+flies, and `"sent": {"boot": "…", "s": 81.25}`, when it was sent on this machine's monotonic clock.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
-from math import radians
+from functools import cache
+from math import isfinite, radians
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from racer.errors import InvalidInputError
+from racer.flight.authority import Lease
 
 MAX_TEXT = 4096  # characters of one message; an envelope has about 80
 _ECHO = 80  # characters of a text nobody understands that are sent back
@@ -87,6 +97,12 @@ class Place:
 
 Setpoint = BodyVelocity | BodyRates | Place
 
+
+def is_finite(setpoint: Setpoint) -> bool:
+    """Whether all of it are numbers."""
+    return all(map(isfinite, astuple(setpoint)))
+
+
 # The pilot's -30 °/s (clockwise-positive, as a compass counts) is +30 °/s in FLU.
 VELOCITIES = {
     Command.MOVE_FORWARD: BodyVelocity(forward_m_s=2.0),
@@ -109,12 +125,36 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """When a message was sent: s on the monotonic clock of the machine that booted as `boot`."""
+
+    boot: str
+    s: float
+
+    def age_s(self, now_s: float) -> float | None:
+        """How long ago that was; None when this machine's clock cannot tell."""
+        return now_s - self.s if self.boot == boot_id() and self.s <= now_s else None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRequest:
     """One understood message from `/control_commands`."""
 
     command: Command
     id: str | None = None
     policy: str | None = None
+    lease: Lease | None = None
+    sent: Sent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StickRequest:
+    """Where the sticks stand now; finite numbers, not yet held to any limit."""
+
+    velocity: BodyVelocity
+    id: str | None = None
+    lease: Lease | None = None
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +171,12 @@ class CommandResult:
         return json.dumps(
             {"id": self.id, "command": self.command, "ok": self.ok, "message": self.message}
         )
+
+
+@cache
+def boot_id() -> str:
+    """Names this machine's monotonic clock: it begins anew with every boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def parse_order(text: str, policy: object = None) -> Order:
@@ -167,27 +213,91 @@ def order_of(fields: Mapping[str, Any]) -> Order:
     return parse_order(word, fields.get("policy"))
 
 
-def parse_request(text: str) -> CommandRequest | CommandResult:
+def parse_request(text: str) -> CommandRequest | StickRequest | CommandResult:
     """Understand one message, or answer why not. Never raises, whatever was sent."""
     if len(text) > MAX_TEXT:
         return _refuse(text, f"The message is longer than {MAX_TEXT} characters.")
-    words, request_id, fields = text.strip(), None, None
-    if words.startswith("{"):
-        try:
-            fields = json.loads(words)
-        except (ValueError, RecursionError) as error:
-            return _refuse(text, f"This is not valid JSON ({error}). {_SPELLING}")
-        request_id = fields.get("id")
-        if request_id is not None and not isinstance(request_id, str):
-            return _refuse(text, f"The id must be a string. {_SPELLING}")
+    words, fields = text.strip(), dict[str, Any]()
     try:
-        order = parse_order(words) if fields is None else order_of(fields)
+        if not words.startswith("{"):
+            order = parse_order(words)
+            return CommandRequest(order.command, policy=order.policy)
+        fields = _object(words)
+        return _envelope(fields)
     except InvalidInputError as error:
-        word = text if fields is None else str(fields.get("command"))
-        return _refuse(word, error.message, request_id)
-    return CommandRequest(order.command, request_id, order.policy)
+        word = str(fields.get("type", fields.get("command"))) if fields else text
+        given = fields.get("id")
+        return _refuse(word, error.message, given if isinstance(given, str) else None)
 
 
+def _object(words: str) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = json.loads(words)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"This is not valid JSON ({error}). {_SPELLING}") from error
+    return fields
+
+
+def _envelope(fields: Mapping[str, Any]) -> CommandRequest | StickRequest:
+    request_id = fields.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInputError(f"The id must be a string. {_SPELLING}")
+    lease, sent = lease_of(fields.get("lease")), _sent_of(fields.get("sent"))
+    if fields.get("type") == STICKS:
+        return StickRequest(sticks_of(fields), request_id, lease, sent)
+    order = order_of(fields)
+    return CommandRequest(order.command, request_id, order.policy, lease, sent)
+
+
+def sticks_of(fields: Mapping[str, Any]) -> BodyVelocity:
+    """Understand sticks; InvalidInputError says what is wrong. What is left out is 0."""
+    values = {}
+    for name, most in _STICKS.items():
+        value = fields.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InvalidInputError(f"'{name}' must be a number. {_STICKS_SPELLING}")
+        if not abs(value) <= most:  # NaN is not, either
+            raise InvalidInputError(
+                f"'{name}' must lie between -{most:g} and {most:g}. {_STICKS_SPELLING}"
+            )
+        values[name] = float(value)
+    return BodyVelocity(
+        forward_m_s=values["forward"],
+        left_m_s=-values["right"],
+        up_m_s=values["up"],
+        yaw_rate_rad_s=-radians(values["yaw_rate"]),
+    )
+
+
+def lease_of(given: object) -> Lease | None:
+    """An envelope's lease; InvalidInputError when it is none."""
+    if given is None:
+        return None
+    token = given.get("token") if isinstance(given, dict) else None
+    holder = given.get("holder") if isinstance(given, dict) else None
+    if type(token) is not int or not isinstance(holder, str):
+        raise InvalidInputError('A lease is {"token": 7, "holder": "…"}.')
+    return Lease(token, holder)
+
+
+def _sent_of(given: object) -> Sent | None:
+    if given is None:
+        return None
+    boot = given.get("boot") if isinstance(given, dict) else None
+    stamp_s = given.get("s") if isinstance(given, dict) else None
+    if not isinstance(stamp_s, (int, float)) or not 0.0 <= stamp_s < _LONG_S:
+        stamp_s = None
+    if not isinstance(boot, str) or stamp_s is None:
+        raise InvalidInputError('When it was sent is {"boot": "…", "s": 81.25}.')
+    return Sent(boot, float(stamp_s))
+
+
+_LONG_S = 1e10  # three centuries since a machine's start
+STICKS = "velocity"  # the `type` of their message
+_STICKS = {"forward": 100.0, "right": 100.0, "up": 100.0, "yaw_rate": 3600.0}  # m/s, °/s; absurd
+_STICKS_SPELLING = (
+    'Send {"type": "velocity", "forward": 1.5, "right": 0, "up": 0, "yaw_rate": 20}: m/s and °/s.'
+)
 _SPELLING = f'Send a bare word or {{"id": "…", "command": "takeoff"}}. Commands: {COMMAND_NAMES}.'
 
 

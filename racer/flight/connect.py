@@ -10,13 +10,14 @@ from racer.flight.mavsdk_link import Fail, MavsdkLink
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
 from racer.flight.ports import earlier_holder, port_conflict
+from racer.flight.rules import Rules
 
 __all__ = ["Fail", "open_vehicle"]
 
 
 @asynccontextmanager
 async def open_vehicle(
-    url: str, fail: Fail | None = None
+    url: str, fail: Fail | None = None, rules: Rules | None = None
 ) -> AsyncIterator[tuple[Pilot, FlightMonitor]]:
     """A pilot and a monitor on the MAVSDK connection `url`; the vehicle may come later.
 
@@ -29,4 +30,4 @@ async def open_vehicle(
     async with MavsdkLink(url, monitor, fail) as link:
         if conflict := earlier_holder(url):
             raise ConfigurationError(conflict)
-        yield Pilot(link, monitor, url=url), monitor
+        yield Pilot(link, monitor, url=url, rules=rules), monitor

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import acos, degrees, isfinite, sqrt
+from math import acos, degrees, hypot, inf, isfinite, sqrt
 from typing import NamedTuple
 
 from racer.flight.px4 import Quaternion, Vector
@@ -39,6 +39,7 @@ class Envelope:
     bounds_max: Vector
     speed_m_s: float
     tilt_deg: float  # 180: any attitude
+    reach_m: float = inf  # from home, on the map
     blind_s: float = MAX_BLIND_S
     blind_m: float = MAX_BLIND_M
     jump_m: float = MAX_JUMP_M
@@ -101,6 +102,9 @@ def motion_breach(envelope: Envelope, facts: Facts) -> str | None:
         if not envelope.bounds_min[axis] <= place <= envelope.bounds_max[axis]:
             low, high = envelope.bounds_min[axis], envelope.bounds_max[axis]
             return f"{name} {place:.1f} m is outside the course ({low:.1f} to {high:.1f} m)"
+    away = hypot(*facts.position[:2])
+    if not away <= envelope.reach_m:
+        return f"{away:.1f} m from home is outside the geofence ({envelope.reach_m:.0f} m)"
     speed = _speed(facts)
     if not speed <= envelope.speed_m_s:
         return f"the speed of {speed:.1f} m/s is above {envelope.speed_m_s:.1f} m/s"
@@ -134,6 +138,7 @@ def way_envelope(course: Envelope, facts: Facts, way: Sequence[Vector]) -> Envel
         ),
         speed_m_s=max(WAY_SPEED_M_S, SPEED_FACTOR * _speed(facts) + SPEED_SLACK_M_S),
         tilt_deg=max(WAY_TILT_DEG, _tilt_deg(facts) + TILT_SLACK_DEG),
+        reach_m=course.reach_m,
         blind_s=course.blind_s,
         blind_m=course.blind_m,
         jump_m=course.jump_m,

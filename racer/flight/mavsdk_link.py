@@ -41,6 +41,7 @@ _ODOMETRY = 331
 _RATES_HZ = {_ODOMETRY: ODOMETRY_HZ, 245: 10.0, 147: 1.0}  # EXTENDED_SYS_STATE, BATTERY_STATUS
 _REQUEST_MESSAGE, _SET_MESSAGE_INTERVAL, _DO_SET_MODE = 512, 511, 176  # MAV_CMD
 _LOSS_HOLD, _LOSS_S = 5, 1.0  # PX4: hold when setpoints have been missing for 1 s
+_LOW_BATTERY_LAND = 2  # PX4: land at the critical level; a Return would first climb over the course
 _UNANSWERED_S = 5.0  # MAVSDK itself gives up on an unanswered request after about 2 s
 _REBOOT_MS = 1000  # the vehicle's clock jumping back by more than this is a restart
 
@@ -134,6 +135,7 @@ class MavsdkLink:
         def send(vehicle: Vehicle) -> Awaitable[object]:
             self._setpoint = asyncio.ensure_future(put(vehicle.offboard, setpoint))
             self.streaming = True  # from the first setpoint on, before Offboard is asked for
+            self._monitor.steered(setpoint)
             return self._setpoint
 
         await self._request("steering", send)
@@ -267,6 +269,9 @@ class MavsdkLink:
         await self._try("COM_OBL_RC_ACT", param.set_param_int("COM_OBL_RC_ACT", _LOSS_HOLD))
         await self._try("COM_OF_LOSS_T", param.set_param_float("COM_OF_LOSS_T", _LOSS_S))
         await self._try("take-off height", vehicle.action.set_takeoff_altitude(TAKEOFF_HEIGHT_M))
+        await self._try(
+            "COM_LOW_BAT_ACT", param.set_param_int("COM_LOW_BAT_ACT", _LOW_BATTERY_LAND)
+        )
 
     async def _set_rate(self, vehicle: Vehicle, message_id: int, hz: float) -> None:
         interval = _interval(vehicle, message_id, hz)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import astuple
-from math import degrees, isfinite
+from math import degrees
 
 from mavsdk.asyncio.plugins.offboard import (
     AttitudeRate,
@@ -14,7 +13,7 @@ from mavsdk.asyncio.plugins.offboard import (
 )
 
 from racer.flight.autopilot import AutopilotError
-from racer.flight.commands import BodyRates, BodyVelocity, Setpoint
+from racer.flight.commands import BodyRates, BodyVelocity, Setpoint, is_finite
 
 
 def put(offboard: OffboardAsync, setpoint: Setpoint) -> Awaitable[None]:
@@ -24,7 +23,7 @@ def put(offboard: OffboardAsync, setpoint: Setpoint) -> Awaitable[None]:
     the moment it arrives. Raises AutopilotError for a number that is not finite: the last place
     where one could be stopped.
     """
-    if not all(map(isfinite, astuple(setpoint))):
+    if not is_finite(setpoint):
         raise AutopilotError(f"A setpoint that is no finite number was not sent: {setpoint}.")
     sent: Awaitable[None]
     if isinstance(setpoint, BodyVelocity):

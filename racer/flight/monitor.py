@@ -11,20 +11,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from racer.flight.commands import Setpoint
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.state import Event, FlightState, Landed, StatusText, advance
 
 _WARNING = 4  # syslog severity: this and below (worse) explains why something failed
 
-Update = FlightState | OdometrySample | BatterySample
+Update = FlightState | OdometrySample | BatterySample | Setpoint
 
 
 class FlightMonitor:
-    """The newest state, odometry and battery; listeners get each as it comes."""
+    """The newest state, odometry and battery; listeners get each as it comes, and every setpoint
+    that is sent."""
 
     def __init__(self) -> None:
         self.state = FlightState()
         self.odometry: OdometrySample | None = None
+        self.battery: BatterySample | None = None
         self._ground_m = 0.0  # ENU height of the ground under the last place it stood on
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._listeners: list[Callable[[Update], None]] = []
@@ -32,7 +35,7 @@ class FlightMonitor:
         self._texts = 0
 
     def listen(self, listener: Callable[[Update], None]) -> None:
-        """Call `listener` with every new state, odometry and battery sample."""
+        """Call `listener` with every update."""
         self._listeners.append(listener)
 
     @contextmanager
@@ -52,7 +55,7 @@ class FlightMonitor:
                 self._warnings.append((self._texts, event.text))
         before, self.state = self.state, advance(self.state, event)
         if not self.state.connected:
-            self.odometry = None
+            self.odometry = self.battery = None
         if self.state != before:
             self._tell(self.state)
         self._wake()
@@ -63,8 +66,14 @@ class FlightMonitor:
             self.odometry = sample
             if self.state.landed is Landed.ON_GROUND:
                 self._ground_m = sample.position[2]
+        else:
+            self.battery = sample
         self._tell(sample)
         self._wake()
+
+    def steered(self, setpoint: Setpoint) -> None:
+        """Note what is asked of the vehicle."""
+        self._tell(setpoint)
 
     @property
     def height_m(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from racer.flight.envelope import (
     TILT_SLACK_DEG,
     Envelope,
 )
+from racer.flight.fence import Fence
 from racer.flight.judge import Course
 from racer.flight.px4 import Vector
 from racer.geometry.gates import GateFrame
@@ -157,6 +158,28 @@ def make_envelope(task: Task, *, radius_m: float, speed_m_s: float, tilt_deg: fl
         speed_m_s=SPEED_FACTOR * speed_m_s + SPEED_SLACK_M_S,
         tilt_deg=tilt_deg,
     )
+
+
+def fenced(plan: RacePlan, fence: Fence) -> RacePlan:
+    """The plan with an envelope that ends at the geofence. Raises ConflictError when the course
+    leads out of it."""
+    ground = plan.ground_m
+    places = [plan.start, *(gate.centre for gate in plan.course.gates)]
+    for east, north, up in places:
+        if why := fence.outside((east, north, up - ground)):
+            raise ConflictError(f"The course '{plan.name}' leads out of the geofence: {why}.")
+    low, high = plan.envelope.bounds_min, plan.envelope.bounds_max
+    envelope = replace(
+        plan.envelope,
+        bounds_min=(max(low[0], fence.west_m), max(low[1], fence.south_m), low[2]),
+        bounds_max=(
+            min(high[0], fence.east_m),
+            min(high[1], fence.north_m),
+            min(high[2], ground + fence.ceiling_m),
+        ),
+        reach_m=fence.distance_m,
+    )
+    return replace(plan, envelope=envelope)
 
 
 def _row(table: GateFrame, index: int) -> GateFrame:

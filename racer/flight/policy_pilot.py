@@ -49,7 +49,7 @@ async def fly_race(plan: RacePlan, autopilot: Autopilot, monitor: FlightMonitor)
         await autopilot.stream_odometry(TELEMETRY_HZ)
         try:
             report = flight.report(await flight.fly())
-            await _end(report, Watch(autopilot, monitor), monitor)
+            await _end(report, autopilot, monitor)
         except BaseException as error:
             await _let_go(autopilot, monitor, brake=isinstance(error, asyncio.CancelledError))
             raise
@@ -58,11 +58,14 @@ async def fly_race(plan: RacePlan, autopilot: Autopilot, monitor: FlightMonitor)
     return report
 
 
-async def _end(report: RaceReport, watch: Watch, monitor: FlightMonitor) -> None:
-    """Hold. A vehicle that somebody else took over is left to them: MAVSDK stops repeating
-    setpoints by itself when the heartbeat shows another mode."""
-    if monitor.state.mode not in OUR_MODES:
+async def _end(report: RaceReport, autopilot: Autopilot, monitor: FlightMonitor) -> None:
+    """Hold. A vehicle that somebody else took over is left to them, and one in a failsafe to that:
+    MAVSDK stops repeating setpoints by itself when the heartbeat shows another mode, and those that
+    it repeats until then are to stand still."""
+    if not monitor.state.ours:
+        await _let_go(autopilot, monitor, brake=True)
         return
+    watch = Watch(autopilot, monitor)
     try:
         await watch.hold()
         await watch.seen(lambda: _speed_m_s(monitor) < _STILL_M_S, _BRAKE_S)
@@ -74,10 +77,11 @@ async def _let_go(autopilot: Autopilot, monitor: FlightMonitor, *, brake: bool) 
     """A race was broken off from outside or by an error, and MAVSDK would repeat its last setpoint
     for ever. `brake`: another command follows, which finds a braking vehicle, however long it takes
     to act. Otherwise hold: nobody follows."""
-    if not autopilot.streaming or monitor.state.mode not in OUR_MODES:
+    state = monitor.state
+    if not autopilot.streaming or state.mode not in OUR_MODES:
         return
     try:
-        await (autopilot.steer(BodyVelocity()) if brake else autopilot.hold())
+        await (autopilot.hold() if state.ours and not brake else autopilot.steer(BodyVelocity()))
     except AutopilotError as error:  # what broke the race off is raised: it came first
         log.warning("the vehicle could not be held after a race", error=error.message)
 

@@ -45,6 +45,8 @@ _STANDBY, _ACTIVE, _CRITICAL = 3, 4, 5  # MAV_STATE
 _WORLD_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, _LOCAL_FRD (no compass: PX4 then means its own NED)
 _BODY_FRAMES = (8, 12)  # MAV_FRAME_BODY_NED (old name), _BODY_FRD
 _UNIT_WITHIN = 0.05  # of a quaternion's squared length: float32 is a million times better
+# MAV_BATTERY_CHARGE_STATE: OK, LOW and CHARGING; CRITICAL, EMERGENCY, FAILED and UNHEALTHY
+_CHARGE_STATES = {1: False, 2: False, 3: True, 4: True, 5: True, 6: True, 7: False}
 _CELLS_UNKNOWN = 65535  # mV in BATTERY_STATUS.voltages: this cell does not exist
 
 
@@ -67,6 +69,7 @@ class BatterySample:
     voltage_v: float | None
     current_a: float | None
     remaining: float | None  # 0 … 1
+    critical: bool | None = None  # the vehicle's verdict: it has to come down
 
 
 def mode_name(custom_mode: int) -> str:
@@ -123,13 +126,14 @@ _RATES = ("rollspeed", "pitchspeed", "yawspeed")
 
 
 def battery(fields: Fields) -> BatterySample:
-    """BATTERY_STATUS (id 147): mV a cell, cA, percent; -1 means unknown."""
+    """BATTERY_STATUS (id 147): mV a cell, cA, percent; -1 means unknown, as charge state 0 does."""
     cells = [mv for mv in fields["voltages"] if mv != _CELLS_UNKNOWN]
     current, remaining = fields["current_battery"], fields["battery_remaining"]
     return BatterySample(
         voltage_v=sum(cells) / 1000 if cells else None,
         current_a=current / 100 if current >= 0 else None,
         remaining=remaining / 100 if remaining >= 0 else None,
+        critical=_CHARGE_STATES.get(fields.get("charge_state", 0)),
     )
 
 

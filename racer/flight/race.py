@@ -41,7 +41,8 @@ SETTLE_MOST_S = 15.0
 BRAKE_S = 4.0  # at most
 BRAKED_M_S = 0.7  # slower than this it is handed over to Hold
 _REACH_M = 2.0  # a place is approached by a setpoint that runs ahead by at most this
-_ARRIVED_M = 0.5  # training starts are scattered by three times this
+_ARRIVED_M = 0.5
+_AT_START_M = 0.3  # who begins half a metre aside passes the first gate half a metre aside
 _STILL_M_S = 0.4
 _YAW_WITHIN_RAD = 0.3
 _OVER_M = 1.0  # above the highest gate, where the direct way to the start is barred
@@ -161,7 +162,7 @@ def _approach(state: RaceState, tick: Tick, plan: RacePlan) -> RaceState:
             state = replace(state, way=state.way[1:])
         return _in_time(state, tick)
     error = remainder(plan.start_yaw - yaw_of(facts.attitude), tau)
-    near = dist(facts.position, plan.start) < _ARRIVED_M
+    near = dist(facts.position, plan.start) < _AT_START_M
     still = near and _speed(facts) < _STILL_M_S and abs(error) < _YAW_WITHIN_RAD
     if near and state.stage is Stage.APPROACH:
         state = replace(state, stage=Stage.SETTLE, since_s=tick.now_s)

@@ -1,77 +1,106 @@
 """The controller's ROS 2 face: the node `drone_controller`, its topics and its own thread.
 
-rclpy spins in one thread of its own and hands every command over to the asyncio loop; the loop
+rclpy spins in one thread of its own and hands every message over to the asyncio loop; the loop
 publishes directly, which rclpy allows from any thread (a publication takes tens of microseconds).
+What is heard and said passes as CDR bytes, which the flight recorder keeps as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from math import nan
+from dataclasses import dataclass
+from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
-from racer.flight.commands import CommandResult
+from racer.flight.authority import Lease
+from racer.flight.commands import BodyRates, BodyVelocity, CommandResult, Place, Setpoint
 from racer.flight.px4 import BatterySample, OdometrySample
+from racer.flight.recorder import Recorder
+from racer.flight.ros_messages import (
+    battery_message,
+    odometry_message,
+    place_message,
+    rates_message,
+    state_json,
+    velocity_message,
+)
 from racer.flight.state import FlightState
+from racer.flight.topics import CONTROLLER_NODE, Topics
 
 # Messages kept for a thread that is late. ROS 2's usual ten are gone in 40 ms of several pilots'
 # key repeats: then a `stop` among them, or its answer, would be lost on a busy machine.
 COMMAND_QUEUE = 200
 
+_LOST_S = 60.0  # a flight whose vehicle was lost is recorded so much longer
 
-def state_json(state: FlightState) -> str:
-    """The JSON of `/drone/state`."""
-    return json.dumps(
-        {
-            "connected": state.connected,
-            "armed": state.armed,
-            "in_air": state.in_air,
-            "flight_mode": state.mode,
-            "phase": state.phase,
-            "message": state.message,
-        }
-    )
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Who gets what is heard, on the event loop."""
+
+    command: Callable[[str], None]
+    presence: Callable[[str], None]  # of a bridge's pilot
+    twist: Callable[[TwistStamped], None]
 
 
 class ControllerNode:
-    """Publishers, the command subscription and the thread that spins them."""
+    """Publishers, the subscriptions and the thread that spins them."""
 
     def __init__(
-        self, on_command: Callable[[str], None], fail: Callable[[BaseException], None]
+        self,
+        ears: Ears,
+        fail: Callable[[BaseException], None],
+        topics: Topics,
+        recorder: Recorder | None = None,
     ) -> None:
-        """On the running asyncio loop `on_command` gets each message's text, and `fail` is told
-        when the thread ended before `close`: nothing would be heard any more."""
-        loop = self._loop = asyncio.get_running_loop()
+        """On the running asyncio loop the ears get each message, and `fail` is told when the
+        thread ended before `close`: nothing would be heard any more."""
+        self._loop = asyncio.get_running_loop()
         self._fail = fail
+        self._recorder = recorder
         self._closing = False
-        context = copy_context()  # or what the handler logs would lose the bound fields
+        self._context = copy_context()  # or what the handlers log would lose the bound fields
         # Signals are the loop's: rclpy's own handlers would shut the context down under us.
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("drone_controller")
-        self._results = self._node.create_publisher(String, "/drone/command_result", COMMAND_QUEUE)
-        self._odometry = self._node.create_publisher(Odometry, "/drone/odometry", 10)
-        self._battery = self._node.create_publisher(BatteryState, "/drone/battery", 10)
-        self._state = self._node.create_publisher(String, "/drone/state", 10)
-
-        def hand_over(message: String) -> None:
-            loop.call_soon_threadsafe(on_command, message.data, context=context)
-
-        self._node.create_subscription(String, "/control_commands", hand_over, COMMAND_QUEUE)
+        self._node = node = Node(CONTROLLER_NODE, namespace=topics.namespace)
+        self._topics = topics
+        self._publishers = {
+            topics.results: node.create_publisher(String, topics.results, COMMAND_QUEUE),
+            topics.odometry: node.create_publisher(Odometry, topics.odometry, 10),
+            topics.battery: node.create_publisher(BatteryState, topics.battery, 10),
+            topics.state: node.create_publisher(String, topics.state, 10),
+        }
+        self._connected_s = self._loop.time()  # when the vehicle was last there
+        self._hear(String, topics.presence, lambda m: ears.presence(m.data), 10)
+        self._hear(TwistStamped, topics.twist, ears.twist, 10)
+        self._hear(String, topics.commands, lambda m: ears.command(m.data), COMMAND_QUEUE)
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, name="rclpy", daemon=True)
         self._thread.start()
+
+    def _hear(self, kind: type, topic: str, ear: Callable[[Any], None], depth: int) -> None:
+        def on_loop(cdr: bytes) -> None:
+            self._record(topic, cdr)
+            ear(deserialize_message(cdr, kind))
+
+        def on_thread(cdr: bytes) -> None:
+            self._loop.call_soon_threadsafe(on_loop, cdr, context=self._context)
+
+        self._node.create_subscription(kind, topic, on_thread, depth, raw=True)
 
     def _spin(self) -> None:
         error: Exception = RuntimeError("rclpy ended its spinning")
@@ -92,39 +121,59 @@ class ControllerNode:
         self._node.destroy_node()
         rclpy.try_shutdown()
 
+    def _now(self) -> Time:
+        return self._node.get_clock().now().to_msg()
+
+    def _publish(self, topic: str, message: Any) -> None:
+        cdr = serialize_message(message)
+        self._publishers[topic].publish(cdr)
+        self._record(topic, cdr)
+
+    def _record(self, topic: str, cdr: bytes) -> None:
+        if self._recorder is not None:
+            self._recorder.record(topic, cdr)
+
     def publish_result(self, result: CommandResult) -> None:
         """Answer one command."""
-        self._results.publish(String(data=result.to_json()))
+        self._publish(self._topics.results, String(data=result.to_json()))
 
-    def publish_state(self, state: FlightState) -> None:
-        """Tell the state of the flight."""
-        self._state.publish(String(data=state_json(state)))
+    def publish_state(
+        self, state: FlightState, lease: Lease | None, *, present: bool, lag_s: float
+    ) -> None:
+        """Tell the state of the flight; the rest as in `state_json`."""
+        text = state_json(state, lease, present=present, lag_s=lag_s)
+        self._follow_flight(state)
+        self._publish(self._topics.state, String(data=text))
+
+    def _follow_flight(self, state: FlightState) -> None:
+        """Tell the recorder whether there is a flight: one that is lost in the air flies on."""
+        if self._recorder is None:
+            return
+        now_s = self._loop.time()
+        if state.connected:
+            self._connected_s, self._recorder.flying = now_s, state.armed
+        elif now_s - self._connected_s > _LOST_S:
+            self._recorder.flying = False
 
     def publish_odometry(self, sample: OdometrySample) -> None:
-        """Pose in map (ENU, origin at home), twist in base_link (FLU), stamped with wall time."""
-        message = Odometry()
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        message.header.frame_id = "map"
-        message.child_frame_id = "base_link"
-        pose, twist = message.pose.pose, message.twist.twist
-        pose.position.x, pose.position.y, pose.position.z = sample.position
-        orientation = pose.orientation
-        orientation.w, orientation.x, orientation.y, orientation.z = sample.quaternion
-        twist.linear.x, twist.linear.y, twist.linear.z = sample.velocity_body
-        twist.angular.x, twist.angular.y, twist.angular.z = sample.angular_velocity
-        self._odometry.publish(message)
+        """Where the vehicle is and how it moves, stamped with wall time."""
+        self._publish(self._topics.odometry, odometry_message(sample, self._now()))
 
     def publish_battery(self, sample: BatterySample) -> None:
-        """What the battery says; NaN where it says nothing (REP-147 and BatteryState.msg)."""
-        message = BatteryState()
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        message.header.frame_id = "base_link"
-        message.voltage = nan if sample.voltage_v is None else sample.voltage_v
-        message.current = nan if sample.current_a is None else -sample.current_a
-        message.percentage = nan if sample.remaining is None else sample.remaining
-        message.charge = message.capacity = message.design_capacity = nan
-        message.temperature = nan
-        message.present = True
-        message.power_supply_status = BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
-        message.power_supply_technology = BatteryState.POWER_SUPPLY_TECHNOLOGY_LIPO
-        self._battery.publish(message)
+        """What the battery says."""
+        self._publish(self._topics.battery, battery_message(sample, self._now()))
+
+    def record_setpoint(self, setpoint: Setpoint) -> None:
+        """Keep what was asked of the vehicle; nobody else hears it."""
+        if self._recorder is None:
+            return
+        topics, now = self._topics, self._now()
+        message: TwistStamped | PoseStamped
+        match setpoint:
+            case BodyVelocity():
+                topic, message = topics.velocity_setpoint, velocity_message(setpoint, now)
+            case BodyRates():
+                topic, message = topics.rates_setpoint, rates_message(setpoint, now)
+            case Place():
+                topic, message = topics.place_setpoint, place_message(setpoint, now)
+        self._record(topic, serialize_message(message))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
-from racer.flight.commands import VELOCITIES, Command
+from racer.flight.commands import STICKS, VELOCITIES, Command
 
 MIN_MOVE_HEIGHT_M = 1.0  # below it a vehicle that is climbing or landing is not steered
 OUR_MODES = ("OFFBOARD", "HOLD")  # we fly; in others a pilot's sticks, Return or Land do
@@ -103,6 +103,13 @@ class FlightState:
         return self.landed in (Landed.IN_AIR, Landed.TAKING_OFF, Landed.LANDING)
 
     @property
+    def ours(self) -> bool:
+        """Whether a Hold may be asked for: it flies as we told it. In its own failsafe it may hold
+        for a moment before it lands, and a change of mode would be taken for a pilot's decision
+        against that."""
+        return self.mode in OUR_MODES and not (self.mode == "HOLD" and self.critical)
+
+    @property
     def phase(self) -> Phase:  # noqa: PLR0911 - a ladder of ranks reads best as returns
         """The phase of flight; a failsafe outranks what it does, the mode outranks the rest."""
         if not self.connected:
@@ -140,17 +147,18 @@ def advance(state: FlightState, event: Event) -> FlightState:
             return FlightState(running=state.running)
 
 
-def refusal(state: FlightState, command: Command, *, height_m: float, url: str) -> str | None:
-    """Why this command makes no sense now, in words for the pilot; None when it does.
+def refusal(state: FlightState, command: str, *, height_m: float, url: str) -> str | None:
+    """Why this command, or STICKS, makes no sense now, in words for the pilot; None when it does.
 
     A refused command pre-empts nothing. `height_m` is above the take-off point.
     """
     if not state.connected:
         return no_vehicle(url)
-    if command is Command.TAKEOFF and state.in_air:
+    if command == Command.TAKEOFF and state.in_air:
         return f"Already flying, {height_m:.1f} m up: steer, `stop` or `land`."
-    if command in VELOCITIES or command is Command.FLY_POLICY:
-        if not state.in_air and command in VELOCITIES:
+    by_hand = command in VELOCITIES or command == STICKS
+    if by_hand or command == Command.FLY_POLICY:
+        if not state.in_air and by_hand:
             return f"{command} needs a flying drone: take off first."
         climbing_or_landing = state.phase in (Phase.TAKING_OFF, Phase.LANDING)
         if climbing_or_landing and height_m < MIN_MOVE_HEIGHT_M:

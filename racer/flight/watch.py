@@ -11,7 +11,7 @@ from racer.flight.autopilot import Autopilot, AutopilotError
 from racer.flight.commands import Setpoint
 from racer.flight.monitor import FlightMonitor
 
-_MODE_S = 1.5  # heartbeats come once a second
+_ASKS, _ASK_S = 5, 0.3  # for the heartbeat: a poor link loses the request or the answer
 
 
 class Watch:
@@ -39,10 +39,7 @@ class Watch:
     async def hold(self) -> None:
         """Have the vehicle hold its place; done when its heartbeat says so."""
         await self._autopilot.hold()
-        await self._autopilot.request_heartbeat()
-        await self.demand(
-            lambda: self._monitor.state.mode == "HOLD", _MODE_S, "The vehicle did not go to Hold"
-        )
+        await self._confirm(lambda: self._monitor.state.mode == "HOLD", "Hold")
 
     async def offboard(self, setpoint: Setpoint) -> None:
         """Steer with this setpoint; done when the heartbeat says Offboard. Else it is left in Hold,
@@ -57,12 +54,23 @@ class Watch:
 
         try:
             await autopilot.fly(setpoint)
-            if state.mode != "OFFBOARD":
-                await autopilot.request_heartbeat()
-            await self.demand(in_offboard, _MODE_S, "The vehicle did not go to Offboard")
+            if state.mode == "OFFBOARD" and in_offboard():
+                return
+            await self._confirm(in_offboard, "Offboard")
         except AutopilotError:
             await autopilot.hold()
             raise
+
+    async def _confirm(self, predicate: Callable[[], bool], mode: str) -> None:
+        """Ask for the mode until `predicate` sees it; AutopilotError if it does not."""
+        for _ in range(_ASKS):
+            await self._autopilot.request_heartbeat()
+            if await self.seen(predicate, _ASK_S):
+                return
+        raise AutopilotError(
+            f"The vehicle did not go to {mode} within {_ASKS * _ASK_S:g} s; "
+            f"it is in {self.where()}."
+        )
 
     def where(self) -> str:
         """Mode and phase of the vehicle, in words."""

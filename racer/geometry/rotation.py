@@ -69,6 +69,11 @@ def body_axes(q: Quaternion) -> tuple[Vector, Vector, Vector]:
     return body_x_axis(q), left, body_z_axis(q)
 
 
+def minus(a: Vector, b: Vector) -> Vector:
+    """a - b."""
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
 def cross(a: Vector, b: Vector) -> Vector:
     """a × b."""
     return (

@@ -24,7 +24,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
@@ -43,11 +43,7 @@ _ABANDONED_S = 3600.0  # a part of a file this old belongs to a process that was
 log = logging.getLogger(__name__)
 
 
-class Program(NamedTuple):
-    """What is to be compiled."""
-
-    lower: Callable[[], jax.stages.Lowered]  # traces; called only when there is no file
-    devices: int | None = 1  # that run it; None: all
+Lower: TypeAlias = Callable[[], jax.stages.Lowered]  # traces; called only when there is no file
 
 
 def use_cores() -> None:
@@ -65,7 +61,7 @@ def use_cores() -> None:
 
 
 def prepare(
-    programs: Mapping[str, Program], *, compiled_in: str, folder: Path | None
+    programs: Mapping[str, Lower], *, compiled_in: str, folder: Path | None
 ) -> dict[str, jax.stages.Compiled]:
     """Load or compile programs, several at a time: XLA lets go of Python meanwhile.
 
@@ -76,9 +72,9 @@ def prepare(
         folder = None
     paths = {name: _path(folder, name, compiled_in) for name in programs}
     with ThreadPoolExecutor(len(programs)) as pool:
-        loading = {n: pool.submit(_load, paths[n], program) for n, program in programs.items()}
+        loading = {n: pool.submit(_load, path) for n, path in paths.items()}
         ready = {name: task.result() for name, task in loading.items()}
-        lowered = {n: program.lower() for n, program in programs.items() if ready[n] is None}
+        lowered = {n: lower() for n, lower in programs.items() if ready[n] is None}
         compiling = {n: pool.submit(program.compile) for n, program in lowered.items()}
         compiled = {name: task.result() for name, task in compiling.items()}
     for name, program in compiled.items():
@@ -93,16 +89,16 @@ def _path(folder: Path | None, name: str, compiled_in: str) -> Path | None:
     return folder / f"{name}-{digest[:32]}.program"
 
 
-def _load(path: Path | None, program: Program) -> jax.stages.Compiled | None:
+def _load(path: Path | None) -> jax.stages.Compiled | None:
     if path is None:
         return None
     try:
         pickled = _content(path)
         if pickled is None:
             return None
-        executable, arguments, results = pickle.loads(pickled)  # noqa: S301 - see above
+        (executable, arguments, results), devices = pickle.loads(pickled)  # noqa: S301 - see above
         loaded: jax.stages.Compiled = deserialize_and_load(
-            executable, arguments, results, execution_devices=jax.devices()[: program.devices]
+            executable, arguments, results, execution_devices=jax.devices()[:devices]
         )
     except Exception as error:  # noqa: BLE001 - whatever is wrong, compiling mends it
         log.warning("%s cannot be loaded and is compiled again: %r", path, error)
@@ -128,7 +124,9 @@ def _save(path: Path | None, compiled: jax.stages.Compiled) -> None:
     if path is None:
         return
     try:
-        pickled = pickle.dumps(serialize(compiled))
+        # Loading wants to know how many of this machine's devices run it, from the first on.
+        devices = max(len(s.device_set) for s in jax.tree.leaves(compiled.input_shardings))
+        pickled = pickle.dumps((serialize(compiled), devices))
         write_atomically(path, hashlib.sha256(pickled).digest() + pickled)
         _make_room(path.parent)
     except Exception as error:  # noqa: BLE001 - a full disk, what XLA cannot serialise

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -43,12 +44,13 @@ import numpy as np
 
 from racer.errors import RacerError
 from racer.learning.algorithm import Metrics, State, World, build
+from racer.learning.checkpoint import Checkpoint, Checkpoints
 from racer.learning.config import TrainingConfig
 from racer.learning.curriculum import training_task
 from racer.learning.evaluation import Evaluation, first_flight, make_evaluate
 from racer.learning.files import write_arrays, write_tensors
 from racer.learning.networks import Normaliser, Parameters
-from racer.learning.programs import Program, prepare, use_cores
+from racer.learning.programs import prepare, use_cores
 from racer.learning.report import merit_of, summarise
 from racer.sim.airframe import Airframe, load_airframe
 from racer.sim.reward import BuiltInReward, Reward
@@ -66,6 +68,8 @@ from racer.sim.track import Track, load_track
 __all__ = ["Training", "TrainingConfig"]
 
 Array: TypeAlias = jax.Array
+
+log = logging.getLogger(__name__)
 
 
 class Training:
@@ -102,22 +106,40 @@ class Training:
             ranges=None if config.vary_vehicle else course_ranges(self._track),
         )
 
-    def epochs(self) -> Iterator[dict[str, Any]]:
+    def epochs(
+        self, *, resume_after: int | None = None, keep_checkpoints: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """Train, and yield each epoch's report after its files are in place.
 
-        Raises RacerError when the loss stops being a number.
+        `resume_after`: go on from the newest good checkpoint in the output folder, if there is
+        one, and leave out the reports of epochs up to this one, which are known already. None
+        begins anew. `keep_checkpoints`: also in the end, until whoever has taken note of the last
+        report deletes them.
+
+        Raises RacerError when the loss stops being a number, OSError when the disk is full.
         """
         config, algorithm = self._config, self._algorithm
         began = time.monotonic()
         self._output.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(self._output, config)
+        if resume_after is None:
+            checkpoints.clear()
         programs = self._prepare()
         task, seed = self.task, np.int32(config.seed)
         hull = self.world.airframe.body.collision_radius_m
         train, placement = programs["train"], programs["train"].input_shardings[0]
         state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
         # By way of the host: cutting it into the devices' shares there compiles nothing.
-        state = jax.device_put(jax.device_get(state), placement[0])
-        for epoch in range(1, config.epochs + 1):
+        state = jax.device_get(state)
+        reports: list[dict[str, Any]] = []
+        if found := checkpoints.newest(state):
+            state, self._kept, reports = found.state, found.kept, found.reports
+            began -= found.seconds
+            log.info("The training goes on after epoch %d of %d.", found.epoch, config.epochs)
+        told = resume_after or 0
+        yield from reports[told:]
+        state = jax.device_put(state, placement[0])
+        for epoch in range(len(reports) + 1, config.epochs + 1):
             schedule = jax.device_put(algorithm.schedule(epoch, config.epochs), placement[2])
             course = training_task(task, config, epoch=epoch, hull_m=hull)
             course = jax.device_put(course, placement[1])
@@ -127,8 +149,17 @@ class Training:
             report = self._report(epoch, jax.device_get(metrics), result, policy)
             report |= _faults(config, state)
             self._write(epoch, policy, result, report)
-            yield report | {"seconds": round(time.monotonic() - began, 3)}
+            seconds = time.monotonic() - began
+            reports.append(report | {"seconds": round(seconds, 3)})
+            if checkpoints.due:
+                on_host = jax.device_get(state)
+                checkpoints.write(Checkpoint(epoch, on_host, self._kept, seconds, reports))
+                del on_host  # as large as a replay buffer
+            if epoch > told:
+                yield reports[-1]
         self._export()
+        if not keep_checkpoints:
+            checkpoints.clear()
 
     def _export(self) -> None:
         """`policy.onnx` and `manifest.json` of the policy that is kept."""
@@ -172,11 +203,11 @@ class Training:
         )
         return prepare(
             {
-                "train": Program(lambda: train.lower(state(), task, schedule), devices=None),
-                "evaluate": Program(
-                    lambda: fly.lower(*jax.eval_shape(algorithm.policy, state()), task, seed)
+                "train": lambda: train.lower(state(), task, schedule),
+                "evaluate": lambda: fly.lower(
+                    *jax.eval_shape(algorithm.policy, state()), task, seed
                 ),
-                "initialise": Program(lambda: initialise.lower(task, parameters, seed)),
+                "initialise": lambda: initialise.lower(task, parameters, seed),
             },
             compiled_in=repr(constants),
             folder=None if config.compile_cache is None else Path(config.compile_cache),

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from racer.geometry.rotation import Vector
+from racer.geometry.rotation import Vector, dot, minus
 from racer.sim.state import Array
 from racer.sim.task import Task
 
@@ -75,28 +76,47 @@ class CentreLine:
 
     def beside(self, position: Vector, passed: Array) -> Place:
         """The nearest segment of the leg that is flown; `position` (...) m ENU."""
-        inverse = 1.0 / jnp.maximum(jnp.sum(self._ahead**2, axis=1, keepdims=True), _SMALL)
-        table = jnp.concatenate([self.waypoints[:-1], self._ahead, inverse], axis=1)
         leg = self.leg(passed)
-        # A column a number, so that drones lie side by side; a leg is always one of the table's.
-        columns = table.reshape(self._gates + 1, self._per_leg * 7).T
-        legs = columns.at[:, leg].get(mode="promise_in_bounds")
-        x, y, z = position
-        found: list[tuple[Array, ...]] = []
-        for j in range(self._per_leg):
-            ax, ay, az, dx, dy, dz, scale = (legs[7 * j + k] for k in range(7))
-            ox, oy, oz = x - ax, y - ay, z - az
-            along = jnp.clip((ox * dx + oy * dy + oz * dz) * scale, 0.0, 1.0)
-            ex, ey, ez = ox - along * dx, oy - along * dy, oz - along * dz
-            square = ex * ex + ey * ey + ez * ez
-            found.append((square, jnp.full_like(x, j), dx * oy - dy * ox, dx, dy, dz))
-        best = found[0]
-        for each in found[1:]:
-            nearer = each[0] < best[0]
-            best = tuple(jnp.where(nearer, a, b) for a, b in zip(each, best, strict=True))
-        square, segment, across, dx, dy, dz = best
-        distance = jnp.sqrt(square + _SMALL)
-        return Place(distance, leg * self._per_leg + segment, across, (dx, dy, dz))
+        segment = leg * self._per_leg + self._nearest(position, leg)
+        behind, ahead = self._point(segment), self._point(segment + 1)
+        way = minus(ahead, behind)
+        gap = minus(position, behind)
+        off = _off(gap, way, 1.0 / jnp.maximum(dot(way, way), _SMALL))
+        across = way[0] * gap[1] - way[1] * gap[0]
+        return Place(jnp.sqrt(off + _SMALL), segment.astype(jnp.float32), across, way)
+
+    def _point(self, index: Array) -> Vector:
+        """The waypoints of indices in range."""
+        x, y, z = self.waypoints.T.at[:, index].get(mode="promise_in_bounds")
+        return x, y, z
+
+    def _nearest(self, position: Vector, leg: Array) -> Array:
+        """int32: which of a leg's segments is nearest, the first of several.
+
+        A conditional, since XLA's CPU compiler copies whatever else is cheap into everything that
+        reads it: a function that looks five waypoints up searched the leg ten times. It has to ask
+        for something that only the task knows, or the compiler decides it.
+        """
+        starts = self.waypoints[:-1].reshape(self._gates + 1, -1)
+        last = self.waypoints[self._per_leg :: self._per_leg]
+        inverse = 1.0 / jnp.maximum(jnp.sum(self._ahead**2, axis=1), _SMALL)
+        table = jnp.concatenate([starts, last, inverse.reshape(self._gates + 1, -1)], axis=1)
+
+        def search() -> Array:
+            # A column a number, so that drones lie side by side; a leg is one of the table's.
+            numbers = table.T.at[:, leg].get(mode="promise_in_bounds")
+            corners = range(0, 3 * self._per_leg + 3, 3)
+            points = [(numbers[i], numbers[i + 1], numbers[i + 2]) for i in corners]
+            segments = zip(points, points[1:], numbers[3 * len(points) :], strict=False)
+            least, nearest = jnp.full_like(position[0], jnp.inf), jnp.zeros_like(leg)
+            for at, (behind, ahead, inverse) in enumerate(segments):
+                off = _off(minus(position, behind), minus(ahead, behind), inverse)
+                nearest = jnp.where(off < least, at, nearest)
+                least = jnp.minimum(off, least)
+            return nearest
+
+        nearest: Array = jax.lax.cond(self._task.passages > 0, search, lambda: jnp.zeros_like(leg))
+        return nearest
 
     def on_the_map(self, x: Array, y: Array) -> tuple[Array, Array]:
         """(m along the whole line, left of it) for the points (...) on the map, as bool."""
@@ -122,6 +142,14 @@ def lengths_of(points: Array) -> Array:
     """(P - 1,) m between neighbours."""
     gaps = points[1:] - points[:-1]
     return jnp.sqrt(jnp.sum(gaps * gaps, axis=1) + _SMALL)
+
+
+def _off(gap: Vector, way: Vector, inverse: Array) -> Array:
+    """m², how far a segment is: `gap` from its start, `way` to its end, 1/m² of its length."""
+    share = jnp.clip(dot(gap, way) * inverse, 0.0, 1.0)
+    rest = minus(gap, (share * way[0], share * way[1], share * way[2]))
+    square: Array = dot(rest, rest)
+    return square
 
 
 def _corner(vectors: Vector, gate: int) -> Array:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from racer.geometry.gates import GateFrame
 from racer.geometry.obstacles import Cylinder
-from racer.geometry.rotation import dot
+from racer.geometry.rotation import dot, minus
 from racer.rewards.centre_line import CentreLine, Place, lengths_of
 from racer.sim.judging import against, gate_index, real_gate
 from racer.sim.state import Array, EnvironmentState, Judged
@@ -169,8 +169,7 @@ class DroneInputs:
 
     def gate_distance(self) -> Array:
         """m to the next gate's centre."""
-        position, centre = self._after.vehicle.position, self.target.centre
-        gap = (centre[0] - position[0], centre[1] - position[1], centre[2] - position[2])
+        gap = minus(self.target.centre, self._after.vehicle.position)
         return jnp.sqrt(dot(gap, gap) + _SMALL)
 
     def alignment(self) -> Array:

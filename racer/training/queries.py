@@ -1,37 +1,26 @@
-"""Every statement on training runs and their epochs, one short transaction each.
+"""Statements on the trainings of drone models, one short transaction each.
 
-The row is the truth. Whoever executes a run proves it with the attempt number it started with:
-a write of an older attempt, or to a run that was cancelled or deleted meanwhile, changes nothing
-and answers False. Rows that decide something are read FOR UPDATE (PostgreSQL), a model always
-before its runs; on SQLite a writing session holds the only write lock from its begin.
+Those by a run's own id are in run_queries, those of who executes runs in leases. The row is the
+truth. Rows that decide something are read FOR UPDATE (PostgreSQL), a model always before its runs;
+on SQLite a writing session holds the only write lock from its begin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session, object_session
 
 import crud
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, utc_now
 from racer.errors import ConflictError, NotFoundError
 
-ACTIVE = (Status.INITIALIZING, Status.TRAINING)
+ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)
 # A finished run is joined, like an active one; only a new request trains the model anew.
 JOINED = (*ACTIVE, Status.FINISHED)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What executing a run needs, and the number that fences its writes."""
-
-    run_id: str
-    drone_id: str
-    number: int
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,16 @@ class Progress:
     status: Status
     error: str | None
     epochs: Sequence[dict[str, Any]]
+
+
+class Wanted(NamedTuple):
+    """A run to be made."""
+
+    config: dict[str, Any]  # for the training process
+    sent: dict[str, Any]  # the drone model's settings that it came from
+
+
+Configure = Callable[[UserDroneModel], Wanted]
 
 
 def get_model(session: Session, drone_id: str, *, lock: bool = False) -> UserDroneModel:
@@ -66,6 +65,22 @@ def newest_run(session: Session, drone_id: str) -> TrainingRun | None:
         .order_by(TrainingRun.created_at.desc(), TrainingRun.id)
         .limit(1)
     )
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be a run's id: databases refuse some texts."""
+    return len(text) <= 36 and text.isascii() and text.isprintable()
+
+
+def run_of(session: Session, drone_id: str, run_id: str | None) -> TrainingRun | None:
+    """That run of the model, or its newest. NotFoundError when there is no such model or run."""
+    if run_id is None:
+        return newest_run(session, drone_id)
+    model = get_model(session, drone_id)
+    run = session.get(TrainingRun, run_id) if is_id(run_id) else None
+    if run is None or run.drone_model_id != model.id:
+        raise NotFoundError("The drone model has no run of that id.")
+    return run
 
 
 def run_ids(session: Session, drone_id: str) -> Sequence[str]:
@@ -100,110 +115,66 @@ def policy_run(session: Session, name: str) -> str:
 def start_or_join(
     session: Session,
     drone_id: str,
-    configure: Callable[[UserDroneModel], dict[str, Any]],
+    configure: Configure,
     *,
     again: bool,
-) -> TrainingRun:
-    """The model's active (or finished, unless `again`) run, else a new one."""
+) -> tuple[str, bool]:
+    """The id of the model's active (or finished, unless `again`) run, else of a new one; and
+    whether there is something to do now. `again` also wakes a paused one."""
     model = get_model(session, drone_id, lock=True)
     run = newest_run(session, drone_id)
+    if again and run is not None and run.status is Status.PAUSED:
+        queue_again(run)
+        return run.id, True
     if run is not None and run.status in (ACTIVE if again else JOINED):
-        return run
-    config = configure(model)
-    run = TrainingRun(drone_model=model, config=config, seed=config["seed"])
+        return run.id, False
+    return add_run(session, model, configure(model)), True
+
+
+def add_run(session: Session, model: UserDroneModel, wanted: Wanted) -> str:
+    """Queue a run of the model, which shows it from now on; its id."""
+    config = wanted.config
+    run = TrainingRun(drone_model=model, config=config, sent=wanted.sent, seed=config["seed"])
     session.add(run)
-    _reset_model(model)
+    model.status, model.train_loss, model.train_accuracy = Status.INITIALIZING, None, None
     session.flush()
-    return run
+    return run.id
 
 
-def requeue_unfinished(session: Session) -> dict[str, int]:
-    """Give every run that a stopped server left behind a new attempt: its number by the run's id,
-    oldest first."""
-    left = session.scalars(
-        select(TrainingRun.id)
-        .where(TrainingRun.status.in_(ACTIVE))
-        .order_by(TrainingRun.created_at, TrainingRun.id)
-    ).all()
-    numbers = ((run_id, requeue(session, run_id)) for run_id in left)
-    return {run_id: number for run_id, number in numbers if number is not None}
-
-
-def requeue(session: Session, run_id: str) -> int | None:
-    """The number of a new attempt of a run that is active on paper but that nobody executes; None
-    when it has ended meanwhile."""
-    run = _locked(session, run_id)
-    if run is None or run.status not in ACTIVE:
-        return None
-    session.execute(delete(TrainingEpoch).where(TrainingEpoch.run_id == run.id))
-    run.status = Status.INITIALIZING
-    run.attempt += 1
-    run.started_at = None
-    _reset_model(run.drone_model)
-    return run.attempt
-
-
-def _locked(session: Session, run_id: str) -> TrainingRun | None:
-    """The run; locked, and its model before it: one order for all, hence no deadlock."""
+def locked_run(session: Session, run_id: str) -> TrainingRun | None:
+    """The run, None when there is none; locked, and its model before it: one order for all, hence
+    no deadlock."""
     model_id = session.scalar(select(TrainingRun.drone_model_id).where(TrainingRun.id == run_id))
     if model_id is None:
         return None
     session.scalar(select(UserDroneModel).where(UserDroneModel.id == model_id).with_for_update())
-    return session.get(TrainingRun, run_id, with_for_update=True)
+    return session.get(TrainingRun, run_id, with_for_update=True, populate_existing=True)
 
 
-def _reset_model(model: UserDroneModel) -> None:
-    model.status = Status.INITIALIZING
-    model.train_loss = None
-    model.train_accuracy = None
+def queue_again(run: TrainingRun) -> None:
+    """Let a run that rested or ended go on where it was."""
+    set_status(run, Status.INITIALIZING)
+    run.error, run.finished_at, run.interruptions = None, None, 0
 
 
-def begin_attempt(session: Session, run_id: str, number: int) -> Attempt | None:
-    """Mark a queued attempt as training; None when its run was cancelled or deleted while it
-    waited, or has a newer attempt.
-
-    Only the task that queued an attempt asks for its number. If it is training already, that task
-    has begun it and never heard so, because the connection broke just after the commit.
-    """
-    run = _locked(session, run_id)
-    if run is None or run.attempt != number or run.status not in ACTIVE:
-        return None
-    if run.status is Status.INITIALIZING:
-        run.status = run.drone_model.status = Status.TRAINING
-        run.started_at = utc_now()
-    return Attempt(run.id, run.drone_model.drone_id, run.attempt, dict(run.config))
-
-
-def _executed_run(session: Session, attempt: Attempt) -> TrainingRun | None:
-    run = _locked(session, attempt.run_id)
-    if run is None or run.attempt != attempt.number or run.status is not Status.TRAINING:
-        return None
-    return run
-
-
-def record_epoch(session: Session, attempt: Attempt, metrics: dict[str, Any]) -> bool:
-    """Store one epoch and show its figures on the model; False when the run is ours no more."""
-    run = _executed_run(session, attempt)
-    if run is None:
-        return False
-    known = select(TrainingEpoch.id).where(
-        TrainingEpoch.run_id == run.id, TrainingEpoch.epoch == metrics["epoch"]
+def is_shown(run: TrainingRun) -> bool:
+    """Whether its model shows this run's status and figures: it is the newest."""
+    session = object_session(run)
+    assert session is not None  # noqa: S101 - it was just read
+    newest = (
+        select(TrainingRun.id)
+        .where(TrainingRun.drone_model_id == run.drone_model_id)
+        .order_by(TrainingRun.created_at.desc(), TrainingRun.id)
+        .limit(1)
     )
-    if session.scalar(known) is not None:  # committed just before the connection broke
-        return True
-    session.add(TrainingEpoch(run_id=run.id, epoch=metrics["epoch"], metrics=metrics))
-    run.drone_model.train_loss = metrics["loss"]
-    run.drone_model.train_accuracy = metrics["accuracy"]
-    return True
+    return bool(session.scalar(newest) == run.id)
 
 
-def end_attempt(session: Session, attempt: Attempt, status: Status, error: str | None) -> bool:
-    """Close the run as finished or failed; False when the run is ours no more."""
-    run = _executed_run(session, attempt)
-    if run is None:
-        return False
-    _close(run, status, error)
-    return True
+def set_status(run: TrainingRun, status: Status) -> None:
+    """Of the run, and of the model that shows it."""
+    run.status = status
+    if is_shown(run):
+        run.drone_model.status = status
 
 
 def cancel(session: Session, drone_id: str) -> str:
@@ -212,14 +183,16 @@ def cancel(session: Session, drone_id: str) -> str:
     run = newest_run(session, drone_id)
     if run is None or run.status not in ACTIVE:
         raise ConflictError("This drone model is not training, so there is nothing to cancel.")
-    _close(run, Status.CANCELLED, "The training was cancelled.")
+    close_run(run, Status.CANCELLED, "The training was cancelled.")
     return run.id
 
 
-def _close(run: TrainingRun, status: Status, error: str | None) -> None:
-    run.status = run.drone_model.status = status
+def close_run(run: TrainingRun, status: Status, error: str | None) -> None:
+    """Nobody executes it any more; paused ones may go on."""
+    set_status(run, status)
     run.error = error
-    run.finished_at = utc_now()
+    run.lease_holder = run.lease_until = None
+    run.finished_at = None if status is Status.PAUSED else utc_now()
 
 
 def progress(session: Session, run_id: str, *, after: int) -> Progress | None:

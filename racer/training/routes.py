@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
 from sqlalchemy.exc import SQLAlchemyError
 
 import crud
@@ -22,7 +22,9 @@ from database import SessionDep
 from racer.errors import RacerError
 from racer.rewards.check import check
 from racer.training import queries
-from racer.training.schemas import RewardFunction, TrainingAnswer, TrainingOut
+from racer.training.dependencies import Service
+from racer.training.run_routes import run_out
+from racer.training.schemas import RewardFunction, RunOut, Sweep, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
 from schemas import DiagnosticOut, ErrorOut
 
@@ -36,11 +38,6 @@ _WRITING = _NOT_FOUND | {
 }
 
 
-def _service(request: Request) -> TrainingService:
-    service: TrainingService = request.app.state.training
-    return service
-
-
 def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: OptionalUser) -> str:
     """The drone_id of a model that the visitor may train; ends the request's transaction, since
     the service writes in its own and SQLite has one writer at a time."""
@@ -52,7 +49,6 @@ def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: Optio
     return drone_id
 
 
-Service = Annotated[TrainingService, Depends(_service)]
 OwnDrone = Annotated[str, Depends(_own_drone, scope="function")]
 
 
@@ -102,6 +98,17 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
     return TrainingAnswer(status="success", message="The training was cancelled.")
 
 
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/runs",
+    summary="Train a drone model several times",
+    status_code=201,
+    responses=_WRITING,
+)
+async def sweep(drone_id: OwnDrone, wanted: Sweep, service: Service) -> list[RunOut]:
+    """A run for each seed with each variant of its settings; they wait their turn as all do."""
+    return [run_out(view) for view in await service.sweep(drone_id, wanted)]
+
+
 @router.post("/reward-functions/validate", summary="Check a reward function")
 def validate_reward(body: RewardFunction) -> list[DiagnosticOut]:
     """What is wrong with the text, and where; an empty list when there is nothing to say.
@@ -113,11 +120,18 @@ def validate_reward(body: RewardFunction) -> list[DiagnosticOut]:
 
 
 @router.websocket("/ws/train")
-async def train(websocket: WebSocket, drone_id: str | None = None) -> None:
-    """An object an epoch, then `{"done": true, …}`. Leaving stops nothing."""
+async def train(
+    websocket: WebSocket, drone_id: str | None = None, run: str | None = None, after: str = "0"
+) -> None:
+    """An object an epoch, then `{"done": true, …}`. Leaving stops nothing.
+
+    `run` means that run of the model, and starts none; with it `after` leaves out the epochs that
+    a returning client has.
+    """
     await websocket.accept()
     service: TrainingService = websocket.app.state.training
-    sending = asyncio.create_task(_send_all(websocket, _messages(service, drone_id)))
+    messages = _messages(service, drone_id, run=run or None, after=after)
+    sending = asyncio.create_task(_send_all(websocket, messages))
     leaving = asyncio.create_task(_until_left(websocket))
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,15 +144,16 @@ async def train(websocket: WebSocket, drone_id: str | None = None) -> None:
 
 
 async def _messages(
-    service: TrainingService, drone_id: str | None
+    service: TrainingService, drone_id: str | None, *, run: str | None, after: str
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The training's messages, or the one that says why there are none."""
     try:
         if not drone_id:  # left out, or the empty field of a form
             drone_id = await service.default_drone()
-        if await service.is_open(drone_id):
+        if run is None and await service.is_open(drone_id):
             await service.start(drone_id)
-        async with aclosing(service.follow(drone_id)) as messages:
+        known = int(after) if run is not None and after.isdecimal() and len(after) < 8 else 0
+        async with aclosing(service.follow(drone_id, run_id=run, after=known)) as messages:
             async for message in messages:
                 yield message
     except RacerError as error:

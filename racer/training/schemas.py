@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from models import Status
 
@@ -16,7 +16,7 @@ class TrainingOut(BaseModel):
     drone_id: str
     status: Status
     training_epochs: int = Field(description="Epochs that the training has when it is complete.")
-    attempt: int = Field(description="0 = never trained; more than 1 = begun again after a stop.")
+    attempt: int = Field(description="0 = not begun; more than 1 = gone on with after a stop.")
     error: str | None = Field(description="Why it failed, or that it was cancelled.")
     created_at: datetime | None
     started_at: datetime | None
@@ -25,6 +25,82 @@ class TrainingOut(BaseModel):
         description="The objects that /ws/train sends: epoch, loss, accuracy and further scalars.",
         examples=[[{"epoch": 1, "loss": 0.42, "accuracy": 0.31}]],
     )
+
+
+_NO_NUL = r"^[^\x00]{1,100}$"  # PostgreSQL's text holds none
+_MOST_RUNS = 64  # of one request
+RunStatus = Literal["queued", "running", "paused", "finished", "failed", "cancelled"]
+
+
+class RunOut(BaseModel):
+    """A training run."""
+
+    id: str
+    drone_id: str = Field(description="The drone model that it trains.")
+    username: str
+    title: str = Field(description="The drone model's.")
+    status: RunStatus
+    epoch: int = Field(description="The newest on record; 0 before the first.")
+    epochs: int = Field(description="When it is complete.")
+    queue_position: int | None = Field(
+        description="1 is next, by age; accounts with fewer runs under way come earlier."
+    )
+    seconds_left: float | None = Field(
+        description="If the rest goes as its epochs so far; null while nothing is known."
+    )
+    seed: int
+    config: dict[str, Any] = Field(description="What the training process is given.")
+    sent: dict[str, Any] | None = Field(description="The model's settings, as they were sent.")
+    resolved: dict[str, Any] | None = Field(
+        description="The configuration with every default; null until the process has read it."
+    )
+    attempt: int = Field(description="How often it was begun or gone on with.")
+    error: str | None = Field(description="Why it failed or rests, or that it was cancelled.")
+    revision: str | None = Field(description="Of the code that trained last.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunFilter(BaseModel):
+    """Which runs are listed."""
+
+    status: list[RunStatus] = Field([], description="Only these; may be repeated.")
+    username: str | None = Field(None, pattern=_NO_NUL, description="Only this account's.")
+    drone_id: str | None = Field(None, pattern=_NO_NUL, description="Only this drone model's.")
+    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    limit: int = Field(20, ge=1, le=100)
+
+
+class Sweep(BaseModel):
+    """Runs that are wanted at once: each seed with each variant of the model's settings."""
+
+    seeds: list[Annotated[int, Field(ge=0, le=2**31 - 1)]] = Field(
+        [0], min_length=1, max_length=32, description="Of the trainings' random numbers."
+    )
+    variants: list[dict[str, str]] = Field(
+        [{}],
+        min_length=1,
+        max_length=32,
+        description="Keys of droneDetails that differ from the model's.",
+        examples=[[{"velocityLimit": "8"}, {"velocityLimit": "12"}]],
+    )
+    training_epochs: int | None = Field(None, ge=1, le=1000, description="Null: the model's.")
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if len(self.seeds) * len(self.variants) > _MOST_RUNS:
+            raise ValueError(f"at most {_MOST_RUNS} runs (seeds × variants) at once")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed stands twice among the seeds")
+        return self
+
+
+class RunPage(BaseModel):
+    """Some runs."""
+
+    runs: list[RunOut]
+    next: str | None = Field(description="What `before` of the next page is; null on the last.")
 
 
 class RewardFunction(BaseModel):

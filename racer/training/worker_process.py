@@ -29,6 +29,8 @@ _EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close it
 _LONGEST_LINE_BYTES = 1 << 20
 _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
+_LONGEST_LOG_BYTES = 1 << 20
+_TERMINATED = 128 + signal.SIGTERM  # how our training program ends when it is told to
 _SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL"})
 
 log = structlog.get_logger(__name__)
@@ -37,40 +39,58 @@ log = structlog.get_logger(__name__)
 class TrainingFailedError(Exception):
     """The training ended without success; the text is for the person who started it."""
 
+    def __init__(self, message: str, *, disk_full: bool = False) -> None:
+        """`disk_full`: it can go on once there is room."""
+        super().__init__(message)
+        self.disk_full = disk_full
+
+
+class TrainingInterruptedError(Exception):
+    """Somebody killed the training process, which is no fault of the training."""
+
 
 async def epochs_of(
-    command: Sequence[str], *, log_file: Path
+    command: Sequence[str], *, log_file: Path, after: int = 0
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Run the training process and yield each epoch's scalars, checked and in order.
+    """Run the training process and yield the scalars of each epoch beyond `after`, checked and in
+    order; before them `{"resolved": …, "revision": …}`, its configuration with every default
+    and that of its code.
 
     Ends normally only after the worker said that it is done. Raises TrainingFailedError with the
-    worker's own words, or with what is known of its end. However the caller leaves, the process
-    and its children are gone afterwards.
+    worker's own words, or with what is known of its end, TrainingInterruptedError when a signal
+    ended it. However the caller leaves, the process and its children are gone afterwards.
     """
     async with _process(command, log_file) as child:
-        last, done = 0, False
+        last, done = after, False
         async with aclosing(_messages(child)) as messages:
             async for message in messages:
                 if "error" in message:
-                    raise TrainingFailedError(str(message["error"]))
+                    disk_full = message.get("disk_full") is True
+                    raise TrainingFailedError(str(message["error"]), disk_full=disk_full)
                 if done := message.get("done") is True:
                     break
+                if isinstance(message.get("resolved"), dict):
+                    yield message
+                    continue
                 last = _check(message, previous=last)
                 yield message
         with suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_GRACE_S):
                 await child.wait()
         if not done:
-            raise TrainingFailedError(
-                await asyncio.to_thread(_obituary, child.returncode, log_file)
-            )
+            obituary = await asyncio.to_thread(_obituary, child.returncode, log_file)
+            if child.returncode == _TERMINATED or (child.returncode or 0) < 0:
+                raise TrainingInterruptedError(obituary)
+            raise TrainingFailedError(obituary)
 
 
 @asynccontextmanager
 async def _process(
     command: Sequence[str], log_file: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    with log_file.open("wb") as errors:
+    with log_file.open("ab") as errors:  # after what an interrupted attempt said
+        if errors.tell() > _LONGEST_LOG_BYTES:
+            errors.truncate(0)
         child = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -151,7 +171,7 @@ def _obituary(returncode: int | None, log_file: Path) -> str:
     if returncode == -signal.SIGKILL:
         return (
             "The training process was killed, most likely because memory ran out. "
-            "Start the training again; it begins from its first epoch."
+            "Start the training again when there is more of it."
         )
     if returncode is None:
         how = "stopped reporting"

@@ -211,7 +211,10 @@ def test_put_takes_back_what_get_gave(client: TestClient) -> None:
     ("body", "says"),
     [
         ("{}", "at least one of status"),
-        ('{"status": "flying"}', "'initializing', 'training', 'finished', 'failed' or 'cancelled'"),
+        (
+            '{"status": "flying"}',
+            "'initializing', 'training', 'paused', 'finished', 'failed' or 'cancelled'",
+        ),
         ('{"status": null}', "status must be one of"),
         ('{"train_loss": NaN}', "train_loss: "),
         ('{"train_accuracy": 1e999}', "train_accuracy: "),

@@ -27,7 +27,14 @@ from tests.support import claim_slot
 
 TRANSCRIPTS: Final = Path(__file__).parent / "transcripts"
 STATION: Final = (245, 190)  # MAVSDK's system and component
-SETPOINT_HZ: Final = {"SET_POSITION_TARGET_LOCAL_NED": 20.0, "SET_ATTITUDE_TARGET": 100.0}
+REPEATED_HZ: Final = {
+    "SET_POSITION_TARGET_LOCAL_NED": 20.0,
+    "SET_ATTITUDE_TARGET": 100.0,
+    "HEARTBEAT": 1.0,
+}
+PREARM_CHECK: Final = 0x10000000  # MAV_SYS_STATUS_SENSOR
+BATTERY: Final = 0x2000000
+HEALTH: Final = PREARM_CHECK | BATTERY  # the bits of health that are compared
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Listener:
 
     events: list[Event] = field(default_factory=list)
     _mode: tuple[Any, ...] = ()
+    _values: dict[str, int] = field(default_factory=dict)
     _texts: dict[int, int] = field(default_factory=dict)  # id: index of its event
     _cut: bool = False  # the last piece of a text filled its message
 
@@ -61,8 +69,18 @@ class Listener:
             self._hear_text(t, fields)
         elif name == "PARAM_VALUE":
             self.events.append(Event(t, ("PARAM", fields["param_id"])))
+        elif name == "SYS_STATUS":
+            self._hear_change(t, name, fields["onboard_control_sensors_health"] & HEALTH)
+        elif name == "BATTERY_STATUS":
+            self._hear_change(t, name, fields["charge_state"])
         elif name in ("AUTOPILOT_VERSION", "COMMAND_LONG", "TIME_ESTIMATE_TO_TARGET"):
             self.events.append(Event(t, (name,)))
+
+    def _hear_change(self, t: float, name: str, value: int) -> None:
+        """A value that is sent again and again counts when it differs."""
+        if self._values.get(name) != value:
+            self._values[name] = value
+            self.events.append(Event(t, (name, value)))
 
     def hear_piece(self, t: float, severity: int, text: str) -> None:
         """A text as the recorded programs wrote it: without a number, in pieces of up to 50."""
@@ -86,6 +104,25 @@ def _named(text: str) -> str:
     return re.sub(r"-?\d+ m", "# m", text) if "RTL" in text or "destination" in text else text
 
 
+def _bytes(value: Any) -> Any:
+    """pymavlink takes texts as bytes."""
+    return value.encode() if isinstance(value, str) else value
+
+
+def _kind(name: str) -> str:
+    """A new setpoint takes the place of any other."""
+    return name if name == "HEARTBEAT" else "setpoint"
+
+
+@dataclass
+class Repeated:
+    """A message that the station sends again when it is `due`."""
+
+    name: str
+    fields: dict[str, Any]
+    due: float = 0.0
+
+
 class Player:
     """A vehicle behind real links, and the station that talks with it."""
 
@@ -106,8 +143,7 @@ class Player:
         ground = Link("ground", port=18570 + instance, partner_port=14550, system=system)
         self.links = (offboard, ground)
         self._protocol = Protocol(self.vehicle, offboard=offboard, ground=ground)
-        self._repeat: tuple[float, str, dict[str, Any]] | None = None
-        self._repeat_at = 0.0
+        self._repeated: dict[str, Repeated] = {}  # one setpoint, one heartbeat
         self._protocol.announce()
 
     def close(self) -> None:
@@ -116,12 +152,12 @@ class Player:
         self._station.close()
 
     def run_until(self, t: float) -> None:
-        """Let the vehicle live, repeating the setpoint under way."""
+        """Let the vehicle live, repeating setpoint and heartbeat."""
         while self.vehicle.time_s < t:
-            if self._repeat and self.vehicle.time_s >= self._repeat_at:
-                period, name, fields = self._repeat
-                self._repeat_at = self.vehicle.time_s + period
-                self.send(name, fields)
+            for message in self._repeated.values():
+                if self.vehicle.time_s >= message.due:
+                    message.due = self.vehicle.time_s + 1.0 / REPEATED_HZ[message.name]
+                    self.send(message.name, message.fields)
             self.vehicle.tick()
             self._protocol.report()
             self._listen()
@@ -130,7 +166,7 @@ class Player:
         """The station says it and the vehicle hears it."""
         target = {"target_system": self.vehicle.system, "target_component": 1}
         make = getattr(mavlink, f"MAVLink_{name.lower()}_message")
-        known = {key: fields[key] for key in make.fieldnames if key in fields}
+        known = {key: _bytes(fields[key]) for key in make.fieldnames if key in fields}
         message = make(**(known | {k: v for k, v in target.items() if k in make.fieldnames}))
         self._station.sendto(message.pack(self._coder), self._address)
         port = self._protocol.ports[0]
@@ -138,11 +174,12 @@ class Player:
         self._listen()
 
     def repeat(self, name: str, fields: dict[str, Any]) -> None:
-        """Send a setpoint from now on, as often as its program did."""
-        self._repeat, self._repeat_at = (1.0 / SETPOINT_HZ[name], name, fields), 0.0
+        """Send a setpoint or a heartbeat from now on, as often as its program did."""
+        self._repeated[_kind(name)] = Repeated(name, fields)
 
-    def stop_repeating(self) -> None:
-        self._repeat = None
+    def stop_repeating(self, name: str) -> None:
+        """The program that sent it has ended."""
+        self._repeated.pop(_kind(name), None)
 
     def _listen(self) -> None:
         while True:

@@ -109,16 +109,16 @@ def test_modes_it_cannot_fly_are_rejected_and_change_nothing(
 def test_lost_setpoints_trigger_the_failsafe_and_new_ones_end_it(action: int, mode: Mode) -> None:
     c = flying(Mode.OFFBOARD, COM_OBL_RC_ACT=action)
     c.update(11.0, AIR)
-    assert (c.mode, c.failsafe) == (Mode.OFFBOARD, None)
+    assert (c.mode, c.failsafe.mode) == (Mode.OFFBOARD, None)
     c.update(11.1, AIR)
-    assert (c.mode, c.failsafe) == (mode, mode)
+    assert (c.mode, c.failsafe.mode) == (mode, mode)
     assert texts(c) == ["Failsafe activated\t"]
     c.update(11.2, AIR)
     assert texts(c) == []  # said once
     entries = c.entries
     c.receive_setpoint(15.0)
     c.update(15.0, AIR)
-    assert (c.mode, c.failsafe, c.entries) == (Mode.OFFBOARD, None, entries + 1)
+    assert (c.mode, c.failsafe.mode, c.entries) == (Mode.OFFBOARD, None, entries + 1)
 
 
 @pytest.mark.parametrize("action", [6, 7])
@@ -131,16 +131,16 @@ def test_lost_setpoints_may_disarm(action: int) -> None:
 def test_the_loss_time_is_a_parameter() -> None:
     c = flying(Mode.OFFBOARD, COM_OF_LOSS_T=3.0)
     c.update(12.9, AIR)
-    assert c.failsafe is None
+    assert c.failsafe.mode is None
     c.update(13.1, AIR)
-    assert c.failsafe == Mode.RETURN
+    assert c.failsafe.mode == Mode.RETURN
 
 
 def test_the_pilot_overrides_a_failsafe() -> None:
     c = flying(Mode.OFFBOARD)
     c.update(11.1, AIR)
     assert c.enter(Mode.LAND, 12.0) == Result.ACCEPTED
-    assert (c.mode, c.failsafe, c.landed_state) == (Mode.LAND, None, LandedState.LANDING)
+    assert (c.mode, c.failsafe.mode, c.landed_state) == (Mode.LAND, None, LandedState.LANDING)
 
 
 @pytest.mark.parametrize("origin", [Mode.HOLD, Mode.OFFBOARD])
@@ -191,3 +191,15 @@ def test_skimming_the_ground_is_no_landing_while_it_climbs() -> None:
     c.update(11.0, Facts(0.0, contact=True, climbing=True))
     c.update(12.5, Facts(0.0, contact=True, climbing=True))
     assert not c.landed
+
+
+def test_it_has_not_landed_while_the_rotors_carry_it() -> None:
+    c = flying()
+    c.enter(Mode.LAND, 10.0)
+    c.update(11.0, Facts(0.0, contact=True, climbing=False, light=False))
+    c.update(15.0, Facts(0.0, contact=True, climbing=False, light=False))
+    assert not c.landed
+    c.update(15.5, GROUND)
+    assert not c.landed
+    c.update(16.1, GROUND)
+    assert c.landed

@@ -87,3 +87,4 @@ def test_mavproxy_flies_it(tmp_path: Path) -> None:
         console.type("long MAV_CMD_NAV_LAND 0 0 0 0 0 0 0")  # its modes are ArduPilot's
         console.until("Landing detected", timeout_s=30.0)
         console.until("DISARMED", timeout_s=20.0)
+        assert not [line for line in console.said if "fence breach" in line]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from racer.autopilot.guidance import Target
 from racer.autopilot.modes import Mode, Result
-from racer.autopilot.plant import CONTROL_HZ, Demand, Level, Plant
-from racer.autopilot.reports import gps_raw_int, highres_imu, scaled_pressure
+from racer.autopilot.plant import CONTROL_HZ, Demand, Level, Plant, Snapshot
+from racer.autopilot.reports import gps_raw_int, highres_imu, scaled_pressure, sys_status
 from racer.autopilot.setpoints import (
     Setpoint,
     enu_quaternion,
@@ -26,6 +26,7 @@ from racer.sim.airframe import load_airframe
 
 AIRFRAME = load_airframe("x500")
 NORTH = 0.5 * math.pi
+LINK_MS = 6.0  # half a period of the 100 Hz telemetry and the way there: in PX4's numbers
 
 
 class Flight:
@@ -124,17 +125,43 @@ def test_a_turn_has_px4s_lag_and_stops_when_told(direction: float) -> None:
     assert headings[-1] == pytest.approx(0.0, abs=3.0)  # 180 degrees in all
 
 
-def test_land_touches_down_softly_and_disarms() -> None:
+@pytest.mark.parametrize(
+    ("axis", "px4_ms"),
+    [(0, {5: 26.0, 50: 79.0, 90: 137.0}), (2, {5: 146.0, 50: 374.0})],
+    ids=["roll", "yaw"],
+)
+def test_a_body_rate_is_reached_in_px4s_time(axis: int, px4_ms: dict[int, float]) -> None:
+    """Milliseconds from the setpoint to these per cent of 60 °/s."""
+    flight, rates = Flight().up(), [0.0, 0.0, 0.0]
+    hover = AIRFRAME.hover_thrust
+    flight.offboard(Setpoint(rates=(0.0, 0.0, 0.0), thrust=hover), 1.0)
+    rates[axis] = math.radians(60.0)
+    setpoint = Setpoint(rates=(rates[0], rates[1], rates[2]), thrust=hover)
+    start, reached = flight.v.time_s, dict[int, float]()
+    for now in flight.ticks(1.0, setpoint):
+        share = flight.v.plant.snapshot[Snapshot._fields.index("wx") + axis] / rates[axis]
+        for percent in px4_ms:
+            if share >= percent / 100.0:
+                reached.setdefault(percent, (now - start) * 1e3 + LINK_MS)
+    assert reached == pytest.approx(px4_ms, rel=0.15)
+
+
+def test_land_touches_down_softly_and_disarms_in_px4s_time() -> None:
     flight = Flight().up()
+    flight.v.go_to(Target(0.0, 0.0, 2.3))
+    flight.run(5.0)
     flight.v.commander.enter(Mode.LAND, flight.v.time_s)
-    start, fastest = flight.v.time_s, 0.0
-    for _ in flight.ticks(12.0):
+    start, fastest, touched = flight.v.time_s, 0.0, math.nan
+    for now in flight.ticks(16.0):
         if flight.place[2] < 0.3:
             fastest = max(fastest, -flight.velocity[2])
+        if flight.place[2] == 0.0 and math.isnan(touched):
+            touched = now - start
         if not flight.v.commander.armed:
             break
     assert not flight.v.commander.armed
-    assert 6.0 < flight.v.time_s - start < 11.0
+    assert touched == pytest.approx(5.4, rel=0.15)
+    assert flight.v.time_s - start == pytest.approx(11.3, rel=0.15)
     assert fastest < 0.45
     assert flight.place[2] == 0.0
     assert flight.texts[-2:] == ["Landing detected\t", "Disarmed by landing\t"]
@@ -158,7 +185,7 @@ def test_lost_setpoints_return_home_and_land() -> None:
 def test_new_setpoints_return_to_offboard() -> None:
     flight = Flight().up().offboard(body_velocity(1.0), 2.0)
     flight.run(1.3)
-    assert flight.v.commander.failsafe == Mode.RETURN
+    assert flight.v.commander.failsafe.mode == Mode.RETURN
     flight.run(3.0, body_velocity(1.0))
     assert flight.v.commander.mode == Mode.OFFBOARD
     assert flight.velocity[1] == pytest.approx(1.0, abs=0.2)
@@ -169,7 +196,7 @@ def test_setpoints_at_one_hertz_keep_offboard() -> None:
     for _ in range(5):
         flight.v.accept(body_velocity(1.0))
         flight.run(0.99)
-    assert flight.v.commander.failsafe is None
+    assert flight.v.commander.failsafe.mode is None
 
 
 def test_hold_brakes_and_stays_where_it_stopped() -> None:
@@ -215,15 +242,39 @@ def test_speeds_are_limited_by_the_parameters() -> None:
     assert flight.velocity[2] == pytest.approx(3.0, abs=0.3)
 
 
-def test_the_battery_drains_in_flight_and_hardly_on_the_ground() -> None:
+def test_the_battery_drains_in_flight_and_is_full_before_and_after() -> None:
     flight = Flight().run(4.0)
-    idle = flight.v.battery.used_mah
+    assert flight.v.battery.remaining == 1.0
     flight.up()
-    used = flight.v.battery.used_mah - idle
-    assert idle < 2.0
+    used = flight.v.battery.used_mah
     assert 20.0 < used < 70.0
     assert flight.v.battery.remaining == pytest.approx(1 - flight.v.battery.used_mah / 5000)
     assert 14.0 < flight.v.battery.voltage_v < 16.8
+    flight.v.commander.enter(Mode.LAND, flight.v.time_s)
+    flight.run(12.0)
+    assert flight.v.battery.remaining == 1.0
+
+
+def test_an_empty_battery_lands_the_vehicle_where_it_is() -> None:
+    flight = Flight().up()
+    flight.v.parameters.set("COM_LOW_BAT_ACT", 2)
+    flight.v.parameters.set("BAT1_CAPACITY", flight.v.battery.used_mah + 50.0)
+    flight.run(30.0)
+    assert not flight.v.commander.armed
+    assert flight.texts[-2:] == ["Landing detected\t", "Disarmed by landing\t"]
+    assert "Failsafe activated: entering Hold for 5 seconds\t" in flight.texts
+    assert flight.v.commander.arm(flight.v.time_s) == Result.ACCEPTED  # with a full one
+
+
+def test_its_sensors_are_px4s() -> None:
+    """SYS_STATUS of a PX4 that can be armed, and a geofence that is not broken."""
+    flight = Flight()
+    prearm_check = 0x10000000
+    assert sys_status(flight.v.view())["onboard_control_sensors_health"] & prearm_check == 0
+    found = sys_status(flight.run(4.0).v.view())
+    assert found["onboard_control_sensors_present"] == 0x0200402F
+    assert found["onboard_control_sensors_enabled"] == 0x0201402F
+    assert found["onboard_control_sensors_health"] == 0x1320C83F | 0x100000
 
 
 def test_it_holds_against_gusts_and_a_seed_repeats_a_flight() -> None:

@@ -40,7 +40,8 @@ REPLACED = ".log-line[data-result=replaced]"
 
 
 def _state(url: str) -> dict[str, Any]:
-    state: dict[str, Any] = httpx.get(f"{url}/drones/1/state").json()
+    [drone] = httpx.get(f"{url}/drones").json()
+    state: dict[str, Any] = httpx.get(f"{url}/drones/{drone['drone']}/state").json()
     return state
 
 
@@ -67,7 +68,7 @@ def test_a_newcomer_trains_watches_and_flies(browser: Chrome, flying_url: str) -
 def _train(page: Page) -> None:
     """Two epochs draw as they are made; then the training is cancelled."""
     page.click("Train")
-    wait_for("two epochs", lambda: len(page.chart_points(0)) >= 2, timeout_s=60)
+    wait_for("two epochs", lambda: len(page.chart_points(0)) >= 2, timeout_s=120)
     accuracies = page.chart_points(1)
     assert [point[0] for point in accuracies[:2]] == [1, 2]
     assert all(0 <= point[1] <= 100 for point in accuracies)

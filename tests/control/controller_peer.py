@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import rclpy
 from nav_msgs.msg import Odometry
@@ -23,27 +24,36 @@ from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
 from racer.flight.ros_node import COMMAND_QUEUE
+from racer.flight.topics import CONTROLLER_NODE, topics_of
 from racer.process import die_with_parent
+from racer.settings import Settings
 
 
 class ControllerPeer:
     """Publishes state (5 Hz), odometry (30 Hz, east position = seconds) and answers commands."""
 
-    def __init__(self, domain_id: int, *, with_vehicle: bool = True) -> None:
+    def __init__(self, domain_id: int, instance: int, *, with_vehicle: bool = True) -> None:
         self.heard: list[str] = []
+        self.sticks: list[dict[str, Any]] = []
+        self.presence: list[tuple[int, bool]] = []  # (token, whether its pilot is there)
+        self.tokens: list[int | None] = []  # of the leases of the commands that were heard
         self.connected = with_vehicle
         self.refuses = False  # answer every command with ok: false
         self.late = "turn_left"  # the command that is answered after a second
         self._closed = False
         self._ticks = 0
+        topics = topics_of(instance)
         self.context = Context()
         self.context.init(domain_id=domain_id)
-        self._node = rclpy.create_node("drone_controller", context=self.context)
-        self._results = self._node.create_publisher(String, "/drone/command_result", COMMAND_QUEUE)
-        self._state = self._node.create_publisher(String, "/drone/state", 10)
-        self._odometry = self._node.create_publisher(Odometry, "/drone/odometry", 10)
-        self._battery = self._node.create_publisher(BatteryState, "/drone/battery", 10)
-        self._node.create_subscription(String, "/control_commands", self._on_command, COMMAND_QUEUE)
+        self._node = rclpy.create_node(
+            CONTROLLER_NODE, context=self.context, namespace=topics.namespace
+        )
+        self._results = self._node.create_publisher(String, topics.results, COMMAND_QUEUE)
+        self._state = self._node.create_publisher(String, topics.state, 10)
+        self._odometry = self._node.create_publisher(Odometry, topics.odometry, 10)
+        self._battery = self._node.create_publisher(BatteryState, topics.battery, 10)
+        self._node.create_subscription(String, topics.commands, self._on_command, COMMAND_QUEUE)
+        self._node.create_subscription(String, topics.presence, self._on_presence, 10)
         self._node.create_timer(0.2, self._publish_state)
         self._node.create_timer(1 / 30, self._publish_odometry)
         self._executor = SingleThreadedExecutor(context=self.context)
@@ -65,6 +75,10 @@ class ControllerPeer:
 
     def _on_command(self, message: String) -> None:
         request = json.loads(message.data)
+        if request.get("type") == "velocity":
+            self.sticks.append(request)
+            return
+        self.tokens.append(request["lease"] and request["lease"]["token"])
         self.heard.append(" ".join([request["command"], *filter(None, [request.get("policy")])]))
         if request["command"] == "land":
             return
@@ -72,6 +86,10 @@ class ControllerPeer:
             timer = self._node.create_timer(1.0, lambda: (timer.cancel(), self._answer(request)))
         else:
             self._answer(request)
+
+    def _on_presence(self, message: String) -> None:
+        told = json.loads(message.data)
+        self.presence.append((told["lease"]["token"], told["present"]))
 
     def _answer(self, request: dict[str, str]) -> None:
         command = request["command"]
@@ -111,9 +129,11 @@ class ControllerPeer:
 
 
 @contextmanager
-def peer_thread(domain_id: int, *, with_vehicle: bool = True) -> Iterator[ControllerPeer]:
+def peer_thread(settings: Settings, *, with_vehicle: bool = True) -> Iterator[ControllerPeer]:
     """The peer, spinning in a thread of this process."""
-    peer = ControllerPeer(domain_id, with_vehicle=with_vehicle)
+    peer = ControllerPeer(
+        settings.ros_domain_id, settings.vehicle_instance, with_vehicle=with_vehicle
+    )
     thread = threading.Thread(target=peer.spin)
     thread.start()
     try:
@@ -126,4 +146,4 @@ def peer_thread(domain_id: int, *, with_vehicle: bool = True) -> Iterator[Contro
 if __name__ == "__main__":
     die_with_parent()
     print("the peer speaks", file=sys.stderr)
-    ControllerPeer(int(os.environ["ROS_DOMAIN_ID"])).spin()
+    ControllerPeer(int(os.environ["ROS_DOMAIN_ID"]), int(os.environ["VEHICLE_INSTANCE"])).spin()

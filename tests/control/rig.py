@@ -153,6 +153,7 @@ def peer_program(settings: Settings, name: str = "controller") -> Program:
         environment={
             "PYTHONPATH": str(REPOSITORY),
             "ROS_DOMAIN_ID": str(settings.ros_domain_id),
+            "VEHICLE_INSTANCE": str(settings.vehicle_instance),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         },
         directory=REPOSITORY,

@@ -11,6 +11,7 @@ import pytest
 
 from racer.control.courier import MARGIN_S, YOUNG_S, Courier, Route
 from racer.errors import UnavailableError
+from racer.flight.authority import Lease
 from racer.flight.commands import TIME_LIMITS_S, Command, CommandResult, Order
 
 
@@ -29,7 +30,7 @@ class Wire:
     async def _wait(self) -> None:
         await self.up.wait()
 
-    def _publish(self, order: Order, command_id: str) -> None:
+    def _publish(self, order: Order, command_id: str, _: Lease | None) -> None:
         self.published.append(order.command)
         self.ids.append(command_id)
 

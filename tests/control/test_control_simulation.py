@@ -51,7 +51,7 @@ def test_a_simulation_from_start_to_stop(settings: Settings) -> None:
             assert "was not running" in idle.json()["message"]
             assert (await rig.http.post(f"{other}/start-simulation")).json()["status"] == "success"
 
-    with peer_thread(settings.ros_domain_id) as peer:
+    with peer_thread(settings) as peer:
         run(story())
     assert peer.heard == ["stop"], "a flying vehicle is told to hold"
 
@@ -115,7 +115,7 @@ def test_without_a_vehicle_it_fails_and_lets_go(
             assert (await heard(pilot, "simulation_status"))["status"] == "failed"
             assert rig.control.active_drone_id is None
 
-    with peer_thread(settings.ros_domain_id, with_vehicle=False):
+    with peer_thread(settings, with_vehicle=False):
         run(story())
 
 
@@ -133,7 +133,7 @@ def test_a_start_that_is_stopped_while_it_waits_says_so(settings: Settings) -> N
             assert "stopped while it started" in answer["message"]
             assert rig.control.active_drone_id is None
 
-    with peer_thread(settings.ros_domain_id, with_vehicle=False) as peer:
+    with peer_thread(settings, with_vehicle=False) as peer:
         run(story())
 
 
@@ -158,7 +158,7 @@ def test_a_stop_that_is_not_obeyed_is_an_error_and_never_idle(
             assert said == ["initializing", "training", "failed"]
             assert rig.control.active_drone_id is None
 
-    with peer_thread(settings.ros_domain_id) as peer:
+    with peer_thread(settings) as peer:
         run(story())
 
 
@@ -179,5 +179,5 @@ def test_the_vehicle_is_lent_again_only_after_it_holds(settings: Settings) -> No
             said = [(await heard(pilot, "simulation_status"))["status"] for _ in range(5)]
             assert said == ["initializing", "training", "idle", "initializing", "training"]
 
-    with peer_thread(settings.ros_domain_id) as peer:
+    with peer_thread(settings) as peer:
         run(story())

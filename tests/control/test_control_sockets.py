@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 def peer(settings: Settings) -> Iterator[ControllerPeer]:
-    with peer_thread(settings.ros_domain_id) as peer:
+    with peer_thread(settings) as peer:
         yield peer
 
 
@@ -289,7 +289,7 @@ def test_without_a_controller_the_result_says_what_to_do(settings: Settings) -> 
             result = await heard(pilot, "command_result")
             assert result["ok"] is False
             assert "python drone_controller.py" in result["message"]
-            state = await rig.http.get("/drones/1/state")
+            state = await rig.http.get(f"/drones/{rig.control.drone}/state")
             assert state.status_code == 503
             assert "/readyz" in state.json()["detail"]
 
@@ -357,9 +357,18 @@ def test_viewers_see_the_newest_telemetry(settings: Settings, peer: ControllerPe
             assert frames[-1]["heading_deg"] == pytest.approx(0.0)
             assert frames[-1]["velocity"] == pytest.approx([0.0, 2.0, 0.0], abs=1e-5)
             assert frames[-1]["battery"] == {"voltage_v": None, "remaining": 0.5}
-            state = await rig.http.get("/drones/1/state")
+            state = await rig.http.get(f"/drones/{rig.control.drone}/state")
             assert state.status_code == 200
             assert state.json().keys() == first.keys()
+            assert (await rig.http.get("/drones")).json() == [
+                {
+                    "drone": rig.control.drone,
+                    "connected": True,
+                    "pilot": None,
+                    "pilot_id": None,
+                    "commands_topic": rig.control.topics.commands,
+                }
+            ]
             for other in ("2", "0", "one"):
                 assert (await rig.http.get(f"/drones/{other}/state")).status_code == 404
 

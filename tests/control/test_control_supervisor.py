@@ -436,7 +436,7 @@ def test_auto_uses_a_controller_that_runs_and_gives_it_a_vehicle_if_it_has_none(
         assert children() == []
 
     for with_vehicle in (True, False):
-        with peer_thread(settings.ros_domain_id, with_vehicle=with_vehicle):
+        with peer_thread(settings, with_vehicle=with_vehicle):
             run(story(with_vehicle))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import atan2, degrees
 from typing import Any
 
+from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -16,26 +17,36 @@ from rclpy.node import Node
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
+from racer.flight.topics import topics_of
 from tests.support import wait_for
 
 
 class Ground:
     """Publishes commands; keeps every result and state, and the odometry of 20 s."""
 
-    def __init__(self, domain_id: int) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        topics = self.topics = topics_of(int(environment["VEHICLE_INSTANCE"]))
         self._context = Context()
-        self._context.init(domain_id=domain_id)
+        self._context.init(domain_id=int(environment["ROS_DOMAIN_ID"]))
         self._node = Node("ground", context=self._context)
-        self._commands = self._node.create_publisher(String, "/control_commands", 10)
+        self._commands = self._node.create_publisher(String, topics.commands, 10)
+        self._presence = self._node.create_publisher(String, topics.presence, 10)
+        self._twists = self._node.create_publisher(TwistStamped, topics.twist, 10)
+        self._beating: str | None = None
+        self.repeating: str | None = None  # sent once a second, as somebody does who wants to fly
+        self.sticks: dict[str, Any] | None = None  # sent 50 times a second
+        self._node.create_timer(1.0, self._repeat)
+        self._node.create_timer(0.02, self._push)
+        self._node.create_timer(0.1, self._beat)
         self.results: list[dict[str, Any]] = []
         self.states: list[dict[str, Any]] = []
         self.odometry: list[Odometry] = []
         self.batteries: list[BatteryState] = []
         subscribe = self._node.create_subscription
-        subscribe(String, "/drone/command_result", self._json_into(self.results), 10)
-        subscribe(String, "/drone/state", self._json_into(self.states), 10)
-        subscribe(Odometry, "/drone/odometry", self._on_odometry, 10)
-        subscribe(BatteryState, "/drone/battery", self.batteries.append, 10)
+        subscribe(String, topics.results, self._json_into(self.results), 10)
+        subscribe(String, topics.state, self._json_into(self.states), 10)
+        subscribe(Odometry, topics.odometry, self._on_odometry, 10)
+        subscribe(BatteryState, topics.battery, self.batteries.append, 10)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin)
@@ -64,6 +75,87 @@ class Ground:
         """What `ros2 topic pub` does: wait for the subscriber, then publish."""
         wait_for("a controller", lambda: self._commands.get_subscription_count() > 0, timeout_s=10)
         self._commands.publish(String(data=text))
+
+    def envelope(self, lease: int | None, **fields: Any) -> None:
+        """What a bridge sends for its pilot."""
+        by = None if lease is None else {"token": lease, "holder": "ground"}
+        self.send(json.dumps(fields | {"lease": by}))
+
+    def beat(self, lease: int | None) -> None:
+        """Say ten times a second from now on that this lease's pilot is there; None: say nothing
+        any more."""
+        by = {"token": lease, "holder": "ground"}
+        self._beating = None if lease is None else json.dumps({"lease": by, "present": True})
+
+    def _beat(self) -> None:
+        if self._beating is not None:
+            self._presence.publish(String(data=self._beating))
+
+    def _repeat(self) -> None:
+        if self.repeating is not None:
+            self._commands.publish(String(data=self.repeating))
+
+    def _push(self) -> None:
+        if self.sticks is not None:
+            self._commands.publish(String(data=json.dumps(self.sticks)))
+
+    def push(self, lease: int | None, **sticks: float) -> None:
+        """Hold the sticks so, from now on; None: let go of them."""
+        by = {"token": lease, "holder": "ground"}
+        self.sticks = None if lease is None else {"type": "velocity", "lease": by} | sticks
+
+    def leave(self, lease: int) -> None:
+        """Say that this lease's pilot has gone."""
+        self._beating = None
+        by = {"token": lease, "holder": "ground"}
+        self._presence.publish(String(data=json.dumps({"lease": by, "present": False})))
+
+    def hover(self, token: int) -> int:
+        """Have the vehicle hover, by a new lease with this token, whose pilot stays there."""
+        self.push(None)
+        self.beat(token)
+        wait_for("its pilot", lambda: self.flown_by(token), timeout_s=10)
+        command = "stop" if self.state["in_air"] else "takeoff"
+        self.envelope(token, id=f"{command} {token}", command=command)
+        answer = self.answer(f"{command} {token}", timeout_s=45)
+        assert answer["ok"], answer
+        self.wait_hold(8.0)
+        self.envelope(token, type="velocity")  # the sticks are centred
+        self.results.clear()
+        return token
+
+    def flown_by(self, token: int) -> bool:
+        """Whether the pilot of that lease is there, as the controller knows."""
+        lease = self.state.get("lease") or {}
+        return lease.get("token") == token and lease["present"]
+
+    def fly_forward(self, lease: int | None) -> None:
+        """By a command, until it flies at more than 1 m/s."""
+        request = f"go {time.monotonic()}"
+        self.envelope(lease, id=request, command="move_forward")
+        answer = self.answer(request, timeout_s=5)
+        assert answer["ok"], answer
+        wait_for("flying forward", lambda: self.forward_m_s > 1.0, timeout_s=5)
+
+    def wait_hold(self, within_s: float) -> None:
+        """In Hold, and at a standstill soon after."""
+        self.wait_state(within_s, flight_mode="HOLD")
+        wait_for("a standstill", lambda: abs(self.forward_m_s) < 0.2, timeout_s=5)
+
+    def twist(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, turn: float = 0.0) -> None:
+        """One message on `/cmd_vel`."""
+        message = TwistStamped()
+        linear, angular = message.twist.linear, message.twist.angular
+        linear.x, linear.y, linear.z, angular.z = x, y, z, turn
+        self._twists.publish(message)
+
+    def answer(self, request_id: str, *, timeout_s: float) -> dict[str, Any]:
+        """The result that carries this id."""
+        return wait_for(
+            f"the result of {request_id}",
+            lambda: next((r for r in self.results if r["id"] == request_id), None),
+            timeout_s=timeout_s,
+        )
 
     def result(self, command: str, *, timeout_s: float) -> dict[str, Any]:
         """Send the bare words and wait for their result."""

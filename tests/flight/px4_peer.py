@@ -14,7 +14,7 @@ from types import TracebackType
 from pymavlink.dialects.v20 import common as mavlink
 
 HOLD, OFFBOARD, POSCTL = 50593792, 393216, 196608
-_STANDBY, _ACTIVE = 3, 4
+_STANDBY, _ACTIVE, _CRITICAL = 3, 4, 5
 
 
 class Px4Peer:
@@ -38,6 +38,7 @@ class Px4Peer:
         self.in_air = in_air
         self.armed = in_air
         self.custom_mode = HOLD
+        self.critical = False  # in a failsafe
         self.silent = False
         self.deaf = False  # it tells, and answers nothing
         self.reports_motion = True  # ODOMETRY
@@ -47,6 +48,9 @@ class Px4Peer:
         self.commands: list[int] = []
         self.parameters: dict[str, float] = {}
         self.setpoints: list[mavlink.MAVLink_set_position_target_local_ned_message] = []
+        self.arrivals: list[
+            tuple[float, mavlink.MAVLink_set_position_target_local_ned_message]
+        ] = []  # the same with their times, monotonic s
         self.rates: list[tuple[float, mavlink.MAVLink_set_attitude_target_message]] = []
 
     def __enter__(self) -> Px4Peer:
@@ -86,7 +90,7 @@ class Px4Peer:
 
     def _beat(self) -> None:
         base_mode = 157 if self.armed else 29
-        status = _ACTIVE if self.armed else _STANDBY
+        status = _CRITICAL if self.critical else _ACTIVE if self.armed else _STANDBY
         self._send(self._mav.heartbeat_encode(2, 12, base_mode, self.custom_mode, status))
 
     def _report(self) -> None:
@@ -128,6 +132,7 @@ class Px4Peer:
                 )
             elif message.get_type() == "SET_POSITION_TARGET_LOCAL_NED":
                 self.setpoints.append(message)
+                self.arrivals.append((time.monotonic(), message))
             elif message.get_type() == "SET_ATTITUDE_TARGET":
                 self.rates.append((time.monotonic(), message))
 

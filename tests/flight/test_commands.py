@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from racer.flight.authority import Lease
 from racer.flight.commands import (
     MAX_TEXT,
     TIME_LIMITS_S,
@@ -18,6 +19,9 @@ from racer.flight.commands import (
     CommandRequest,
     CommandResult,
     Order,
+    Sent,
+    StickRequest,
+    boot_id,
     parse_request,
 )
 from racer.flight.plan import MAX_RACE_S
@@ -126,3 +130,49 @@ def test_every_command_has_a_time_limit_that_covers_what_it_waits_for() -> None:
     assert TIME_LIMITS_S[Command.FLY_POLICY] > policy + 10.0  # and time to stand still
     assert TIME_LIMITS_S[Command.LAND] > 90.0 / 1.5 + 10.0 / 0.7  # PX4's speeds, from 100 m
     assert min(TIME_LIMITS_S.values()) > 2.0 + 1.5  # an unanswered request, a heartbeat
+
+
+def test_sticks_are_right_and_clockwise_positive() -> None:
+    text = '{"type": "velocity", "forward": 1.5, "right": 0.5, "up": -1, "yaw_rate": 90, "id": "s"}'
+    assert parse_request(text) == StickRequest(BodyVelocity(1.5, -0.5, -1.0, -pi / 2), "s")
+    assert parse_request('{"type": "velocity"}') == StickRequest(BodyVelocity())
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ('"forward": NaN', "'forward' must lie between -100 and 100"),
+        ('"up": Infinity', "'up' must lie between"),
+        ('"yaw_rate": -1e300', "'yaw_rate' must lie between -3600 and 3600"),
+        ('"right": 1' + "0" * 400, "'right' must lie between"),
+        ('"right": true', "'right' must be a number"),
+        ('"right": "2"', "'right' must be a number"),
+        ('"right": null', "'right' must be a number"),
+        ('"lease": 7', "A lease is"),
+        ('"lease": {"token": true, "holder": "a"}', "A lease is"),
+        ('"lease": {"token": 1.0, "holder": "a"}', "A lease is"),
+        ('"sent": {"boot": 1, "s": 2}', "When it was sent is"),
+    ],
+)
+def test_sticks_that_mean_nothing_are_answered(part: str, says: str) -> None:
+    answer = parse_request(f'{{"type": "velocity", "id": "s", {part}}}')
+    assert isinstance(answer, CommandResult)
+    assert not answer.ok
+    assert answer.id == "s"
+    assert answer.command == "velocity"
+    assert says in answer.message
+
+
+def test_an_envelope_carries_its_right_and_its_time() -> None:
+    envelope = {
+        "id": "1",
+        "command": "land",
+        "lease": {"token": 3, "holder": "here"},
+        "sent": {"boot": boot_id(), "s": 12.5},
+    }
+    request = parse_request(json.dumps(envelope))
+    assert isinstance(request, CommandRequest)
+    assert request.lease == Lease(3, "here")
+    assert request.sent is not None
+    assert request.sent.age_s(13.0) == pytest.approx(0.5)
+    assert Sent("elsewhere", 1.0).age_s(13.0) is None

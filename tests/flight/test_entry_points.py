@@ -50,7 +50,7 @@ def controller(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]
 
 @contextmanager
 def ground(environment: dict[str, str]) -> Iterator[Ground]:
-    node = Ground(int(environment["ROS_DOMAIN_ID"]))
+    node = Ground(environment)
     try:
         yield node
     finally:

@@ -5,66 +5,30 @@ Commands go out as a plain ROS 2 publisher sends them; every check is on what ca
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
+import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import cos, hypot, radians, sin
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from mcap.reader import make_reader
+from mcap.writer import MCAP0_MAGIC
+from mcap_ros2.decoder import DecoderFactory
 
-from tests.flight.ground import Ground, yaw_deg
+from tests.flight.ground import yaw_deg
 from tests.flight.policies import write_steering_policy
-from tests.support import REPOSITORY, claim_slot, wait_for
+from tests.flight.stack import Stack, flying_stack
+from tests.support import REPOSITORY, wait_for
 
 pytestmark = pytest.mark.slow
-
-
-class Stack:
-    """A vehicle and a controller in a slot of their own, and a node that watches them."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-        self.ground = Ground(int(environment["ROS_DOMAIN_ID"]))
-        self.vehicle = self.start_vehicle()
-        self.controller = self.start_controller()
-
-    def start_vehicle(self) -> subprocess.Popen[bytes]:
-        instance, data_dir = self.environment["VEHICLE_INSTANCE"], self.environment["DATA_DIR"]
-        cache = f"{data_dir}/jax_cache"  # the second start need not compile the physics again
-        self.vehicle = self._start(
-            "-m", "racer.autopilot", "--instance", instance, "--compile-cache", cache
-        )
-        return self.vehicle
-
-    def start_controller(self) -> subprocess.Popen[bytes]:
-        self.controller = self._start("drone_controller.py")
-        return self.controller
-
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, *arguments]
-        return subprocess.Popen(command, cwd=REPOSITORY, env=self.environment)
-
-    def close(self) -> None:
-        for process in (self.controller, self.vehicle):
-            process.terminate()
-        for process in (self.controller, self.vehicle):
-            process.wait(timeout=5)
-        self.ground.close()
-
-
-@contextmanager
-def flying_stack(data_dir: Path) -> Iterator[Stack]:
-    with claim_slot(data_dir) as environment:
-        stack = Stack(environment)
-        try:
-            yield stack
-        finally:
-            stack.close()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +58,9 @@ def test_the_seven_commands_fly(stack: Stack) -> None:
     assert ground.result("move_forward", timeout_s=5)["ok"]
     assert ground.state["flight_mode"] == "OFFBOARD"
     before = ground.position
+    ground.repeating = "move_forward"  # or it would hold after five seconds
     wait_for("2 m/s along the nose", lambda: abs(ground.forward_m_s - 2.0) < 0.3, timeout_s=12)
+    ground.repeating = None
     yaw = radians(yaw_deg(ground.odometry[-1]))
     east, north = ground.position[0] - before[0], ground.position[1] - before[1]
     assert east * cos(yaw) + north * sin(yaw) > 0.9 * hypot(east, north) > 1.0
@@ -143,13 +109,18 @@ def test_a_policy_takes_off_races_and_gives_way_to_land(stack: Stack) -> None:
     assert not unknown["ok"]
     assert "no trained policy" in unknown["message"]
 
-    raced = ground.result(f"fly_policy {run}", timeout_s=90)
+    for _ in range(3):
+        raced = ground.result(f"fly_policy {run}", timeout_s=90)
+        if not re.search(r"s old|s late", raced["message"]):
+            break  # a machine that stood still for half a second is not what is looked at
     assert raced["ok"], raced
     assert re.search(r"Flew short in \d\.\d\d s: 2 of 2 gates, splits", raced["message"])
     assert any(state["phase"] == "policy" for state in ground.states)
     assert ground.state["flight_mode"] == "HOLD"
     assert ground.position[1] > 9.0  # behind the second gate
-    crossed = [o.pose.pose.position for o in ground.last(15.0)]
+    flown = [o.pose.pose.position for o in ground.last(20.0)]
+    at_start = max(at for at, place in enumerate(flown) if place.y < 1.0)
+    crossed = flown[at_start:]  # the way to the start may lead past the gates, too
     for gate, (x, y, z) in enumerate([(0.0, 4.0, 2.5), (1.0, 9.0, 2.8)]):
         nearest = min(crossed, key=lambda p, y=y: abs(p.y - y))
         assert hypot(nearest.x - x, nearest.z - z) < 0.4, gate
@@ -177,6 +148,39 @@ def test_a_controller_told_to_end_leaves_the_vehicle_holding(stack: Stack) -> No
     ground.wait_state(10.0, connected=True, flight_mode="HOLD", phase="hovering")
     wait_for("odometry", lambda: len(ground.odometry) > 30, timeout_s=5)
     wait_for("a standstill", lambda: abs(ground.forward_m_s) < 0.2, timeout_s=3)
+
+
+def test_flights_are_recorded_up_to_the_controllers_last_moment(stack: Stack) -> None:
+    """Those of the tests above; the last one goes on."""
+    stack.controller.kill()
+    stack.controller.wait()
+    killed_ns = time.time_ns()
+    folder = Path(stack.environment["DATA_DIR"]) / "flights"
+    files = sorted(folder.iterdir())
+    wait_for("the end", lambda: files[-1].read_bytes().endswith(MCAP0_MAGIC), timeout_s=5)
+    stack.start_controller()
+    stack.ground.wait_state(10.0, connected=True, flight_mode="HOLD", phase="hovering")
+
+    topics, first, last = stack.ground.topics, recording(files[0]), recording(files[-1])
+    taken_off_ns = next(at for at, m in first[topics.commands] if m.data == "takeoff")
+    armed_ns = next(at for at, m in first[topics.state] if json.loads(m.data)["armed"])
+    assert taken_off_ns < armed_ns
+    assert max(m.pose.pose.position.z for _, m in first[topics.odometry]) > 2.2
+    assert any(m.twist.linear.x == 2.0 for _, m in first[topics.velocity_setpoint])
+    assert any(json.loads(m.data)["command"] == "land" for _, m in first[topics.results])
+    assert first[topics.battery]
+    assert first[topics.place_setpoint]  # the way to a race's start
+    assert abs(last[topics.odometry][-1][0] - killed_ns) < 0.5e9
+
+
+def recording(path: Path) -> dict[str, list[tuple[int, Any]]]:
+    """Each topic's messages with their times, Unix ns."""
+    found = defaultdict(list)
+    with path.open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        for _, channel, message, decoded in reader.iter_decoded_messages():
+            found[channel.topic].append((message.log_time, decoded))
+    return found
 
 
 def test_after_the_vehicle_was_killed_and_restarted_the_next_command_works(stack: Stack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -19,12 +20,14 @@ from racer.flight.connect import open_vehicle
 from racer.flight.mavsdk_link import MavsdkLink
 from racer.flight.monitor import FlightMonitor
 from racer.flight.pilot import Pilot
+from racer.flight.px4 import BatterySample
 from racer.flight.state import Phase
-from tests.flight.px4_peer import OFFBOARD, POSCTL, Px4Peer
+from tests.flight.px4_peer import HOLD, OFFBOARD, POSCTL, Px4Peer
 from tests.support import claim_slot
 
-ARM, SET_MODE, TAKEOFF, LAND = 400, 176, 22, 21
+ARM, SET_MODE, TAKEOFF, LAND, REQUEST_MESSAGE = 400, 176, 22, 21, 512
 ACCEPTED, REJECTED = 0, 1
+SETTINGS = {"COM_LOW_BAT_ACT", "COM_OBL_RC_ACT", "COM_OF_LOSS_T", "MIS_TAKEOFF_ALT"}
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +88,12 @@ def test_an_offboard_that_never_shows_in_the_heartbeat_is_a_failure(port: int) -
     peer = Px4Peer(port, in_air=True)
 
     async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        asked = peer.commands.count(REQUEST_MESSAGE)
         result = await pilot.execute(Command.TURN_LEFT)
         assert not result.ok
-        assert "did not go to Offboard" in result.message
+        assert "did not go to Offboard within 1.5 s" in result.message
         assert "HOLD" in result.message
+        assert peer.commands.count(REQUEST_MESSAGE) > asked + 2  # a poor link may lose one
 
     fly(peer, port, script)
 
@@ -135,10 +140,12 @@ def test_a_restarted_vehicle_gets_its_parameters_again(port: int) -> None:
     peer = Px4Peer(port, in_air=False)
 
     async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
-        assert set(peer.parameters) == {"COM_OBL_RC_ACT", "COM_OF_LOSS_T", "MIS_TAKEOFF_ALT"}
+        assert await until(lambda: set(peer.parameters) == SETTINGS)
+        (low_battery,) = struct.unpack("<i", struct.pack("<f", peer.parameters["COM_LOW_BAT_ACT"]))
+        assert low_battery == 2  # land
         await asyncio.sleep(1.2)  # the clock must have something to jump back from
         peer.reboot()
-        assert await until(lambda: len(peer.parameters) == 3)
+        assert await until(lambda: set(peer.parameters) == SETTINGS)
         assert monitor.state.connected
 
     fly(peer, port, script)
@@ -367,3 +374,98 @@ def test_a_url_that_cannot_be_opened_is_a_configuration_error(url: str) -> None:
 
     with pytest.raises(ConfigurationError):
         asyncio.run(listen())
+
+
+def test_a_vehicle_that_no_longer_tells_its_position_is_not_flown_by_hand(port: int) -> None:
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        now = asyncio.get_running_loop().time
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        assert pilot.silence(now()) is None
+        peer.reports_motion = False
+        assert await until(lambda: pilot.silence(now()) is not None, timeout_s=2.0)
+        assert "does not tell its position" in str(pilot.silence(now()))
+        assert pilot.moving
+        assert (await pilot.execute(Command.STOP)).ok
+        assert pilot.silence(now()) is None
+        refused = await pilot.execute(Command.MOVE_FORWARD)
+        assert "does not tell its position" in refused.message
+
+    fly(peer, port, script)
+
+
+def test_a_vehicle_that_somebody_else_flies_is_not_ours_to_stop(port: int) -> None:
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        assert pilot.moving
+        peer.custom_mode = POSCTL
+        assert await until(lambda: monitor.state.mode == "POSCTL")
+        assert not pilot.moving
+
+    fly(peer, port, script)
+
+
+def test_a_vehicle_that_another_station_held_is_sent_no_more_setpoints(port: int) -> None:
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        now = asyncio.get_running_loop().time
+        assert (await pilot.execute(Command.MOVE_FORWARD)).ok
+        peer.custom_mode = HOLD
+        assert await until(lambda: monitor.state.mode == "HOLD")
+        assert "HOLD by somebody else" in str(pilot.silence(now()))
+        assert "Nobody steers" in str(pilot.silence(now()))  # until somebody did something
+        assert pilot.moving
+        assert (await pilot.execute(Command.STOP)).ok
+        assert pilot.silence(now()) is None
+        peer.setpoints.clear()
+        await asyncio.sleep(0.3)  # nothing comes
+        assert peer.setpoints == []
+
+    fly(peer, port, script)
+
+
+def test_a_failsafe_is_not_overruled_and_comes_back_to_a_standstill(port: int) -> None:
+    """A change of mode would end it: PX4 holds before it lands with an empty battery. And a new
+    setpoint ends one that a lost link began."""
+    peer = Px4Peer(port, in_air=True, obeys=True)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        wish, now = BodyVelocity(1.0), asyncio.get_running_loop().time
+        assert pilot.sticks_refused(wish, now()) is None
+        assert await pilot.steer(wish) is None
+        assert await until(lambda: peer.setpoints and peer.setpoints[-1].vx == 1.0)
+        asked = peer.commands.count(SET_MODE)
+        peer.critical, peer.custom_mode = True, HOLD
+        assert await until(lambda: monitor.state.mode == "HOLD")
+        assert "Centre the sticks" in str(pilot.sticks_refused(wish, now()))
+        assert "HOLD by its failsafe" in str(pilot.silence(now()))
+        assert pilot.silence(now()) is None
+        assert not pilot.moving
+        assert await until(lambda: peer.setpoints[-1].vx == 0.0)
+        await pilot.leave()
+        assert peer.commands.count(SET_MODE) == asked
+        peer.critical, peer.custom_mode = False, OFFBOARD
+        assert await until(lambda: monitor.state.mode == "OFFBOARD")
+        assert "Nobody steers" in str(pilot.silence(now()))
+        assert pilot.moving
+        assert (await pilot.execute(Command.STOP)).ok
+        assert peer.custom_mode == HOLD
+
+    fly(peer, port, script)
+
+
+def test_nothing_begins_with_an_empty_battery(port: int) -> None:
+    peer = Px4Peer(port, in_air=False)
+
+    async def script(pilot: Pilot, monitor: FlightMonitor) -> None:
+        monitor.observe(BatterySample(voltage_v=14.0, current_a=0.8, remaining=0.05, critical=True))
+        refused = await pilot.execute(Command.TAKEOFF)
+        assert refused.message.startswith("The battery is too low for takeoff (5 % left)")
+        assert ARM not in peer.commands
+        assert (await pilot.execute(Command.STOP)).ok
+
+    fly(peer, port, script)

@@ -280,3 +280,24 @@ def test_a_stop_that_comes_while_the_policy_is_loaded_ends_it(port: int, plan: R
         assert peer.commands.count(SET_MODE) == 1  # the stop's own
 
     tell(peer, port, story)
+
+
+def test_a_pilot_who_leaves_while_the_policy_is_loaded_is_missed(port: int, plan: RacePlan) -> None:
+    """Nothing moves yet, and a take-off and a race would follow."""
+
+    async def story(pilot: Pilot, monitor: FlightMonitor) -> None:
+        loaded = asyncio.Event()
+
+        async def load() -> RacePlan:
+            await loaded.wait()
+            return plan
+
+        assert not pilot.moving
+        flight = asyncio.create_task(pilot.execute(Command.FLY_POLICY, load=load))
+        await asyncio.sleep(0)
+        assert pilot.moving
+        assert (await pilot.execute(Command.STOP, because="the dead-man's switch")).ok
+        assert (await flight).message == "Pre-empted by the dead-man's switch."
+        assert not pilot.moving
+
+    tell(at(port), port, story)

@@ -149,6 +149,8 @@ def test_battery_units_and_unknowns() -> None:
     assert px4.battery(known) == px4.BatterySample(pytest.approx(8.3), 12.5, 0.87)
     unknown = {"voltages": [65535] * 10, "current_battery": -1, "battery_remaining": -1}
     assert px4.battery(unknown) == px4.BatterySample(None, None, None)
+    charge = [px4.battery(known | {"charge_state": state}).critical for state in range(8)]
+    assert charge == [None, False, False, True, True, True, True, False]
 
 
 def test_long_texts_come_in_chunks() -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from racer.learning.programs import Program, prepare
+from racer.learning.programs import prepare
 
 NUMBERS = np.arange(4.0, dtype=np.float32)
 
@@ -32,7 +32,7 @@ class Traced:
 
 
 def run(traced: Traced, folder: Path | None, compiled_in: str = "doubling") -> None:
-    programs = prepare({"double": Program(traced.lower)}, compiled_in=compiled_in, folder=folder)
+    programs = prepare({"double": traced.lower}, compiled_in=compiled_in, folder=folder)
     assert np.asarray(programs["double"](NUMBERS)) == pytest.approx(2.0 * NUMBERS)
 
 

@@ -50,7 +50,11 @@ def test_an_epoch_a_line_then_done_and_nothing_is_compiled_twice(
     given = TINY | {"compile_cache": cache}
     code, lines, err = run(tmp_path / "first", json.dumps(given))
     assert code == 0, err
+    resolved = lines.pop(0)["resolved"]
+    assert (resolved["hidden"], resolved["discount"]) == (16, 0.98)
     assert [line.get("epoch") for line in lines] == [1, 2, None]
+    [curves] = (tmp_path / "first/out").glob("events.out.tfevents.*")
+    assert b"accuracy" in curves.read_bytes()
     assert lines[-1] == {"done": True}
     for key in ("loss", "accuracy", "gates_passed", "env_steps", "seconds", "mean_lap_time_s"):
         assert key in lines[0]

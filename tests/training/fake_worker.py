@@ -34,6 +34,10 @@ def misbehave(behaviour: str) -> None:
         case "error":
             say({"error": "The reward function cannot be compiled: line 3."})
             sys.exit(1)
+        case "disk-full":
+            told = "The training cannot write its files: No space left on device."
+            say({"error": told, "disk_full": True})
+            sys.exit(1)
         case "silent-end":
             sys.exit(0)
         case "killed":
@@ -57,13 +61,18 @@ def main() -> None:
     parser.add_argument("--hold-after", type=int, default=0)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--resume-after", type=int, default=0)
     given = parser.parse_args()
     die_with_parent()
+    if given.behaviour == "ends-as-told":  # with the code that the real one ends with
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if given.behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     config = json.loads(given.config.read_text())
     (given.output / "pid").write_text(str(os.getpid()))
     (given.output / "niceness").write_text(str(os.nice(0)))
+    say({"resolved": config | {"discount": 0.98}, "revision": "abc"})
     curve = random.Random(config["seed"])
     for epoch in range(1, config["epochs"] + 1):
         if given.behaviour == "chatty":
@@ -71,7 +80,10 @@ def main() -> None:
             print("[1, 2]", flush=True)
         if epoch == 3:
             misbehave(given.behaviour)
-        say({"epoch": epoch, "loss": curve.random(), "accuracy": curve.random(), "lap_s": None})
+        report = {"epoch": epoch, "loss": curve.random(), "accuracy": curve.random()}
+        if epoch <= given.resume_after:
+            continue
+        say(report | {"lap_s": None, "resumed_after": given.resume_after})
         (given.output / "flight.npz").write_text(f"flight of epoch {epoch}")
         if epoch == given.hold_after:
             if given.behaviour == "family":

@@ -24,6 +24,7 @@ from racer.control.pulse import Pulse
 from racer.control.telemetry import TelemetryHub
 from racer.settings import Settings
 from racer.training.routes import router as training
+from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
 from racer.web.app import assemble, spine
 from racer.web.server import EndStreams, listen
@@ -36,6 +37,7 @@ class Vehicle:
     def __init__(self) -> None:
         self.active_drone_id: str | None = None
         self.telemetry = TelemetryHub(Pulse())
+        self.drone = 1
 
 
 @dataclass
@@ -100,7 +102,7 @@ async def serving(
         ):
             yield
 
-    app = assemble(settings, routers=(accounts, training, cameras), lifespan=lifespan)
+    app = assemble(settings, routers=(accounts, training, runs, cameras), lifespan=lifespan)
     streams = EndStreams(app)
     config = uvicorn.Config(
         streams,

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.orm import Session
 
 from models import Status, TrainingRun
 from racer.errors import ConflictError, NotFoundError
-from racer.training import queries
-from racer.training.queries import Attempt
+from racer.training import leases, queries, run_queries
+from racer.training.leases import Attempt
+from racer.training.queries import Wanted
 from tests.training.conftest import Bench
 
 METRICS: dict[str, Any] = {"epoch": 1, "loss": 0.5, "accuracy": 0.25}
 
 
-def configure(_model: object) -> dict[str, Any]:
-    return {"seed": 3, "epochs": 4}
+def configure(_model: object) -> Wanted:
+    return Wanted({"seed": 3, "epochs": 4}, {})
+
+
+def queue(bench: Bench, drone_id: str, *, again: bool = False) -> str:
+    with bench.database.session() as session:
+        run_id, is_new = queries.start_or_join(session, drone_id, configure, again=again)
+    assert is_new
+    return run_id
 
 
 def begin(bench: Bench, drone_id: str) -> Attempt:
-    with bench.database.session() as session:
-        run = queries.start_or_join(session, drone_id, configure, again=False)
-        assert run.seed == 3
-    with bench.database.session() as session:
-        attempt = queries.begin_attempt(session, run.id, run.attempt)
-    assert attempt is not None
+    run_id = queue(bench, drone_id)
+    attempt = claim(bench)
+    assert attempt.run_id == run_id
     return attempt
+
+
+def claim(bench: Bench, worker: str | None = None, executing: Sequence[str] = ()) -> Any:
+    """By that worker, or by one that was never heard of."""
+    name = worker or str(uuid4())
+    with bench.database.session() as session:
+        return leases.claim(session, name, executing=executing)
 
 
 def do(bench: Bench, work: Callable[..., Any], *args: Any) -> Any:
@@ -37,21 +50,107 @@ def do(bench: Bench, work: Callable[..., Any], *args: Any) -> Any:
         return work(session, *args)
 
 
-def test_a_run_begins_once(bench: Bench) -> None:
+def test_a_run_is_claimed_once(bench: Bench) -> None:
     attempt = begin(bench, bench.new_model())
-    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number - 1) is None
-    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number + 1) is None
-    assert do(bench, queries.begin_attempt, "no such run", 1) is None
+    assert (attempt.number, attempt.known_epochs) == (1, 0)
+    assert claim(bench, "another") is None
 
 
-def test_beginning_bears_a_repetition_after_a_commit_that_went_unheard(bench: Bench) -> None:
+def test_a_claim_that_went_unheard_is_made_again_by_the_same_worker(bench: Bench) -> None:
+    run_id = queue(bench, bench.new_model())
+    assert claim(bench, "one").run_id == run_id
+    again = claim(bench, "one")
+    assert (again.run_id, again.number) == (run_id, 2)
+    assert claim(bench, "one", executing=[run_id]) is None
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_fenced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drone_id = bench.new_model()
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "LEASE_S", -1.0)
+        old = begin(bench, drone_id)
+    assert do(bench, leases.record_epoch, old, METRICS)
+    new = claim(bench, "another")
+    assert (new.run_id, new.number, new.known_epochs) == (old.run_id, 2, 1)
+    assert not do(bench, leases.renew, old)
+    do(bench, leases.release, old)
+    assert not do(bench, leases.interrupted, old, "killed")
+    assert do(bench, leases.renew, new)
+    assert claim(bench, "a third") is None
+    assert bench.runs(drone_id)[0].lease_holder == "another"
+
+
+def test_what_a_worker_executes_it_does_not_claim_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when its lease ran out, nor when it was paused and resumed meanwhile."""
+    drone_id = bench.new_model()
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "LEASE_S", -1.0)
+        run_id = queue(bench, drone_id)
+        assert claim(bench, "one").run_id == run_id
+    assert claim(bench, "one", executing=[run_id]) is None
+    do(bench, run_queries.pause_run, run_id)
+    do(bench, run_queries.resume_run, run_id)
+    assert claim(bench, "one", executing=[run_id]) is None
+    assert claim(bench, "another").number == 2
+
+
+def test_a_model_shows_its_newest_run_and_after_its_deletion_the_one_before(bench: Bench) -> None:
+    drone_id = bench.new_model()
+    first = begin(bench, drone_id)
+    do(bench, leases.record_epoch, first, METRICS)
+    do(bench, leases.end_attempt, first, Status.FAILED, "it fell")
+    second = queue(bench, drone_id, again=True)
+    assert bench.model(drone_id).train_loss is None
+    do(bench, run_queries.resume_run, first.run_id)
+    assert claim(bench).run_id == first.run_id
+    assert bench.model(drone_id).status is Status.INITIALIZING  # the second one's
+    do(bench, run_queries.cancel_run, second)
+    do(bench, run_queries.delete_run, second)
+    model = bench.model(drone_id)
+    assert (model.status, model.train_loss) == (Status.TRAINING, METRICS["loss"])
+
+
+def test_who_has_fewer_runs_under_way_comes_first_then_who_waits_longest(bench: Bench) -> None:
+    busy = [queue(bench, bench.new_model(owner="ada")) for _ in range(3)]
+    idle = queue(bench, bench.new_model(owner="bob"))
+    assert [claim(bench, str(n)).run_id for n in range(4)] == [busy[0], idle, busy[1], busy[2]]
+
+
+def test_simultaneous_claims_share_nothing(bench: Bench) -> None:
+    runs = {queue(bench, bench.new_model(owner=f"o{n}")) for n in range(6)}
+    with ThreadPoolExecutor(6) as pool:
+        claimed = list(pool.map(lambda n: claim(bench, f"worker {n}"), range(6)))
+    left = [claim(bench, "the last") for _ in range(6 - len([c for c in claimed if c]))]
+    taken = [c.run_id for c in [*claimed, *left] if c is not None]
+    assert sorted(taken) == sorted(runs)
+
+
+def test_a_run_that_gets_no_further_fails_in_the_end(bench: Bench) -> None:
     drone_id = bench.new_model()
     attempt = begin(bench, drone_id)
-    [before] = bench.runs(drone_id)
-    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number) == attempt
-    assert bench.runs(drone_id)[0].started_at == before.started_at
-    do(bench, queries.cancel, drone_id)
-    assert do(bench, queries.begin_attempt, attempt.run_id, attempt.number) is None
+    assert do(bench, leases.interrupted, attempt, "killed")
+    attempt = claim(bench)
+    assert do(bench, leases.record_epoch, attempt, METRICS)  # further: counted anew
+    for _ in range(2):
+        assert do(bench, leases.interrupted, attempt, "killed")
+        attempt = claim(bench)
+    assert not do(bench, leases.interrupted, attempt, "killed")
+    [run] = bench.runs(drone_id)
+    assert (run.status, run.error, run.attempt) == (Status.FAILED, "killed", 4)
+
+
+def test_runs_of_dead_processes_are_queued_again_and_others_left(bench: Bench) -> None:
+    first, second = begin(bench, bench.new_model()), None
+    queue(bench, bench.new_model())
+    second = claim(bench, "another")
+    freed = do(bench, leases.free_runs_of_the_dead, lambda holder: holder == "another")
+    assert freed == [second.run_id]
+    assert not do(bench, leases.record_epoch, second, METRICS)
+    assert do(bench, leases.record_epoch, first, METRICS)
 
 
 def test_a_models_policy_is_that_of_its_newest_finished_run(bench: Bench) -> None:
@@ -60,12 +159,9 @@ def test_a_models_policy_is_that_of_its_newest_finished_run(bench: Bench) -> Non
         do(bench, queries.policy_run, drone_id)
     finished = []
     for _ in range(2):
-        with bench.database.session() as session:
-            run = queries.start_or_join(session, drone_id, configure, again=True)
-        attempt = do(bench, queries.begin_attempt, run.id, run.attempt)
-        assert do(bench, queries.end_attempt, attempt, Status.FINISHED, None)
-        finished.append(run.id)
-        assert do(bench, queries.policy_run, drone_id) == run.id
+        finished.append(queue(bench, drone_id, again=True))
+        assert do(bench, leases.end_attempt, claim(bench), Status.FINISHED, None)
+        assert do(bench, queries.policy_run, drone_id) == finished[-1]
     do(bench, lambda s: queries.start_or_join(s, drone_id, configure, again=True))
     assert do(bench, queries.policy_run, drone_id) == finished[-1]  # the third is under way
     assert do(bench, queries.policy_run, "some-run") == "some-run"
@@ -73,47 +169,21 @@ def test_a_models_policy_is_that_of_its_newest_finished_run(bench: Bench) -> Non
 
 def test_an_epoch_that_was_stored_is_not_stored_twice(bench: Bench) -> None:
     attempt = begin(bench, bench.new_model())
-    assert do(bench, queries.record_epoch, attempt, METRICS)
-    assert do(bench, queries.record_epoch, attempt, METRICS)
+    assert do(bench, leases.record_epoch, attempt, METRICS)
+    assert do(bench, leases.record_epoch, attempt, METRICS)
     assert bench.epochs(attempt.run_id) == [1]
-
-
-def test_an_older_attempt_cannot_write(bench: Bench) -> None:
-    drone_id = bench.new_model()
-    old = begin(bench, drone_id)
-    assert do(bench, queries.record_epoch, old, METRICS)
-    assert do(bench, queries.requeue_unfinished) == {old.run_id: old.number + 1}
-    assert bench.epochs(old.run_id) == []
-    assert bench.model(drone_id).status is Status.INITIALIZING
-    assert bench.model(drone_id).train_loss is None
-    assert not do(bench, queries.record_epoch, old, METRICS)
-    new = do(bench, queries.begin_attempt, old.run_id, old.number + 1)
-    assert new.number == old.number + 1
-    assert not do(bench, queries.record_epoch, old, METRICS)
-    assert not do(bench, queries.end_attempt, old, Status.FAILED, "too late")
-    assert do(bench, queries.record_epoch, new, METRICS)
-    assert do(bench, queries.end_attempt, new, Status.FINISHED, None)
-    assert bench.model(drone_id).status is Status.FINISHED
 
 
 def test_a_cancelled_run_stays_cancelled(bench: Bench) -> None:
     drone_id = bench.new_model()
     attempt = begin(bench, drone_id)
     assert do(bench, queries.cancel, drone_id) == attempt.run_id
-    assert not do(bench, queries.record_epoch, attempt, METRICS)
-    assert not do(bench, queries.end_attempt, attempt, Status.FINISHED, None)
-    assert do(bench, queries.requeue_unfinished) == {}
+    assert not do(bench, leases.record_epoch, attempt, METRICS)
+    assert not do(bench, leases.end_attempt, attempt, Status.FINISHED, None)
+    assert claim(bench, "another") is None
     assert bench.runs(drone_id)[0].status is Status.CANCELLED
     with pytest.raises(ConflictError):
         do(bench, queries.cancel, drone_id)
-
-
-def test_only_unfinished_runs_are_queued_again_and_the_oldest_comes_first(bench: Bench) -> None:
-    drones = [bench.new_model() for _ in range(3)]
-    attempts = [begin(bench, drone_id) for drone_id in drones]
-    do(bench, queries.end_attempt, attempts[1], Status.FINISHED, None)
-    left = do(bench, queries.requeue_unfinished)
-    assert list(left) == [attempts[0].run_id, attempts[2].run_id]
 
 
 def test_simultaneous_starts_of_one_model_share_a_run(bench: Bench) -> None:
@@ -121,7 +191,7 @@ def test_simultaneous_starts_of_one_model_share_a_run(bench: Bench) -> None:
 
     def start(_: int) -> str:
         with bench.database.session() as session:
-            return queries.start_or_join(session, drone_id, configure, again=False).id
+            return queries.start_or_join(session, drone_id, configure, again=False)[0]
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(start, range(16)))) == 1
@@ -129,21 +199,20 @@ def test_simultaneous_starts_of_one_model_share_a_run(bench: Bench) -> None:
 
 
 def test_epochs_and_cancels_at_the_same_moment_never_deadlock(bench: Bench) -> None:
-    drones = [bench.new_model() for _ in range(8)]
+    attempts = [begin(bench, bench.new_model()) for _ in range(8)]
 
-    def train(drone_id: str) -> list[bool]:
-        attempt = begin(bench, drone_id)
+    def train(attempt: Attempt) -> list[bool]:
         with ThreadPoolExecutor(2) as threads:
-            cancelled = threads.submit(do, bench, queries.cancel, drone_id)
+            cancelled = threads.submit(do, bench, queries.cancel, attempt.drone_id)
             stored = [
-                do(bench, queries.record_epoch, attempt, METRICS | {"epoch": epoch})
+                do(bench, leases.record_epoch, attempt, METRICS | {"epoch": epoch})
                 for epoch in range(1, 30)
             ]
             assert cancelled.result() == attempt.run_id
         return stored
 
     with ThreadPoolExecutor(8) as threads:
-        for stored in threads.map(train, drones):
+        for stored in threads.map(train, attempts):
             assert stored == sorted(stored, reverse=True)  # from the cancel on nothing is stored
     with bench.database.session(read_only=True) as session:
         assert _statuses(session) == {Status.CANCELLED}

@@ -56,7 +56,7 @@ def test_it_trains_survives_a_stop_with_the_same_curve_and_leaves_its_files(
             stop = time.monotonic()
         assert time.monotonic() - stop < 1.0
         assert not trainers()
-        assert bench.model(disturbed).status is Status.TRAINING
+        assert bench.model(disturbed).status is Status.INITIALIZING
         async with service(bench) as training:
             resumed = await collect(training, disturbed, within_s=120)
         assert curve(resumed) == curve(undisturbed)

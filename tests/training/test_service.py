@@ -244,9 +244,7 @@ def test_stray_output_of_a_library_does_no_harm(sqlite_bench: Bench) -> None:
     play(scenario())
 
 
-def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
-    bench: Bench,
-) -> None:
+def test_after_kill_9_of_the_training_process_the_run_goes_on_by_itself(bench: Bench) -> None:
     drone_id = bench.new_model()
 
     async def scenario() -> None:
@@ -254,11 +252,42 @@ def test_kill_9_of_the_training_process_fails_the_run_and_the_next_start_trains(
             run_id = await service.start(drone_id)
             os.kill(await bench.holding(run_id), signal.SIGKILL)
             messages = await collect(service, drone_id)
-            assert numbers(messages) == [1, 2]
-            assert "was killed" in messages[-1]["error"]
-            bench.go()
-            assert await service.start(drone_id) != run_id
+            assert numbers(messages) == [1, 2, 3, 4]
+            assert [m["resumed_after"] for m in messages[:-1]] == [0, 0, 2, 2]
+            [run] = bench.runs(drone_id)
+            assert (run.attempt, run.status, run.interruptions) == (2, Status.FINISHED, 0)
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_is_an_interruption(
+    sqlite_bench: Bench, number: signal.Signals
+) -> None:
+    """As when a machine shuts down: the training may hear it before the server."""
+    drone_id = sqlite_bench.new_model()
+
+    async def scenario() -> None:
+        async with sqlite_bench.service("ends-as-told", hold_after=2) as service:
+            run_id = await service.start(drone_id)
+            os.kill(await sqlite_bench.holding(run_id), number)
             assert (await collect(service, drone_id))[-1] == DONE
+
+    play(scenario())
+
+
+def test_a_full_disk_pauses_the_run(bench: Bench) -> None:
+    drone_id = bench.new_model()
+
+    async def scenario() -> None:
+        async with bench.service("disk-full") as service:
+            await service.start(drone_id)
+            messages = await collect(service, drone_id)
+            assert "No space left" in messages[-1]["error"]
+            assert bench.model(drone_id).status is Status.PAUSED
+            [run] = bench.runs(drone_id)
+            assert "No space left" in (run.error or "")
+            assert bench.epochs(run.id) == [1, 2]
 
     play(scenario())
 

@@ -7,44 +7,89 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from models import Status
-from racer.training import queries
-from racer.training.service import TrainingService
+from models import Status, TrainingRun, utc_now
+from racer.training import leases, queries, workers
+from racer.training.queries import Wanted
 from racer.training.store import Store
 from tests.support import REPOSITORY, wait_for
-from tests.training.conftest import DONE, FAKE_WORKER, Bench, collect, gone, numbers, play
+from tests.training.conftest import (
+    DONE,
+    FAKE_WORKER,
+    Bench,
+    collect,
+    gone,
+    numbers,
+    play,
+    until,
+)
 
 
-async def orphaned(bench: Bench, service: TrainingService, drone_id: str) -> str:
-    """A run that the database takes for running though nobody executes it; its id."""
-    run_id = await service.start(drone_id)
-    await bench.holding(run_id)
-    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"training {run_id}"]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert bench.model(drone_id).status is Status.TRAINING
-    return run_id
-
-
-def test_an_orphaned_run_is_taken_up_again_once(bench: Bench) -> None:
+def test_a_run_of_another_machine_is_taken_up_when_its_lease_has_run_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a process there nobody here can say that it is dead."""
     drone_id = bench.new_model()
+    with bench.database.session() as session:
+        queries.start_or_join(
+            session, drone_id, lambda _: Wanted({"seed": 0, "epochs": 4}, {}), again=False
+        )
+    monkeypatch.setattr(leases, "LEASE_S", 1.0)
+    with bench.database.session() as session:
+        old = leases.claim(session, "elsewhere boot 1 0.0 x", executing=[])
+    assert old is not None
 
     async def scenario() -> None:
-        async with bench.service(hold_after=1) as service:
-            run_id = await orphaned(bench, service, drone_id)
-            (bench.directory(run_id) / "holding").unlink()
-            answers = await asyncio.gather(*(service.start_again(drone_id) for _ in range(6)))
-            assert sorted(answers) == [False] * 5 + [True]
-            await bench.holding(run_id)
+        async with bench.service() as service:
+            assert (await collect(service, drone_id))[-1] == DONE
+        [run] = bench.runs(drone_id)
+        assert (run.id, run.attempt) == (old.run_id, 2)
+
+    play(scenario())
+
+
+def test_two_servers_share_the_runs_and_each_run_is_trained_once(bench: Bench) -> None:
+    drones = [bench.new_model(owner=f"owner{n}") for n in range(4)]
+
+    async def scenario() -> None:
+        async with (
+            bench.service(hold_after=2, max_trainings=2) as one,
+            bench.service(hold_after=2, max_trainings=2) as other,
+        ):
+            runs = [await one.start(drone_id) for drone_id in drones]
+            await asyncio.gather(*(bench.holding(run_id) for run_id in runs))
             bench.go()
-            assert numbers(await collect(service, drone_id)) == [1, 2, 3, 4]
-            [run] = bench.runs(drone_id)
-            assert (run.id, run.attempt) == (run_id, 2)
+            for drone_id in drones:
+                assert numbers(await collect(other, drone_id)) == [1, 2, 3, 4]
+                [run] = bench.runs(drone_id)
+                assert run.attempt == 1
+
+    play(scenario())
+
+
+def test_a_server_that_lost_its_lease_stops_training(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drone_id = bench.new_model()
+    monkeypatch.setattr(workers, "LEASE_S", 0.3)
+
+    async def scenario() -> None:
+        async with bench.service(hold_after=2) as service:
+            run_id = await service.start(drone_id)
+            pid = await bench.holding(run_id)
+            await until(lambda: len(bench.epochs(run_id)) == 2)
+            with bench.database.session() as session:
+                taken_over = {"attempt": 2, "lease_holder": "elsewhere boot 1 0.0 x"}
+                later = utc_now() + timedelta(hours=1)
+                session.query(TrainingRun).update(taken_over | {"lease_until": later})
+            await until(lambda: gone(pid))
+            assert bench.runs(drone_id)[0].attempt == 2
+            assert bench.epochs(run_id) == [1, 2]
 
     play(scenario())
 
@@ -61,7 +106,7 @@ def test_a_commit_that_went_unheard_does_not_lose_the_run(
             async def breaking(self: Store, work: Any, *args: Any, **kwargs: Any) -> Any:
                 nonlocal broken
                 result = await write(self, work, *args, **kwargs)
-                if work is queries.begin_attempt and not broken:
+                if work is leases.claim and result is not None and not broken:
                     broken = True
                     raise OperationalError("COMMIT", {}, ConnectionError("gone"))
                 return result

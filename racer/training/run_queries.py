@@ -1,0 +1,165 @@
+"""Statements about runs by their own ids: look up, list, pause, go on, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session, contains_eager
+
+from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from racer.errors import ConflictError, InvalidInputError, NotFoundError
+from racer.training.queries import (
+    ACTIVE,
+    close_run,
+    is_id,
+    locked_run,
+    newest_run,
+    queue_again,
+)
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+WORDS = {Status.INITIALIZING: "queued", Status.TRAINING: "running"}  # of a run; others as they are
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run with what is counted about it."""
+
+    run: TrainingRun  # its model and the model's user are loaded
+    epoch: int  # the newest on record, 0 before the first
+    queue_position: int | None  # 1 is next, None unless it waits
+    seconds_left: float | None  # if the rest goes as the epochs so far; None while unknown
+
+
+def word_of(status: Status) -> str:
+    """How the API calls a run's status."""
+    return WORDS.get(status, status.value)
+
+
+def get_run(session: Session, run_id: str) -> TrainingRun:
+    """The run with its model and user; NotFoundError when there is none."""
+    run = session.scalar(_with_owner().where(TrainingRun.id == run_id)) if is_id(run_id) else None
+    if run is None:
+        raise NotFoundError("There is no run of that id.")
+    return run
+
+
+def list_runs(
+    session: Session,
+    *,
+    statuses: Sequence[Status],
+    username: str | None,
+    drone_id: str | None,
+    before: str | None,
+    limit: int,
+) -> Sequence[TrainingRun]:
+    """The newest first; those after the place `before` (`place_of`) in that order.
+    InvalidInputError when that is no place."""
+    statement = _with_owner().order_by(TrainingRun.created_at.desc(), TrainingRun.id)
+    if statuses:
+        statement = statement.where(TrainingRun.status.in_(statuses))
+    if username is not None:
+        statement = statement.where(User.username == username)
+    if drone_id is not None:
+        statement = statement.where(UserDroneModel.drone_id == drone_id.lower())
+    if before is not None:
+        created_at, last_id = _place(before)
+        same = (TrainingRun.created_at == created_at) & (TrainingRun.id > last_id)
+        statement = statement.where(or_(TrainingRun.created_at < created_at, same))
+    return session.scalars(statement.limit(limit)).all()
+
+
+def place_of(run: TrainingRun) -> str:
+    """Where in the list a run stands; it stays a place when the run is gone."""
+    return f"{(run.created_at - _EPOCH) // _MICROSECOND}-{run.id}"
+
+
+def _place(text: str) -> tuple[datetime, str]:
+    stamp, _, run_id = text.partition("-")
+    if not (stamp.isdecimal() and len(stamp) <= 17 and is_id(run_id)):
+        raise InvalidInputError("`before` must be `next` of the page before.")
+    return _EPOCH + int(stamp) * _MICROSECOND, run_id
+
+
+def _with_owner() -> Select[TrainingRun]:
+    return (
+        select(TrainingRun)
+        .join(TrainingRun.drone_model)
+        .join(UserDroneModel.user)
+        .options(contains_eager(TrainingRun.drone_model).contains_eager(UserDroneModel.user))
+    )
+
+
+def view(session: Session, run: TrainingRun) -> RunView:
+    """The run and what is counted about it."""
+    newest = _newest_epoch(session, run)
+    epoch = newest.epoch if newest else 0
+    position, left = None, None
+    if run.status is Status.INITIALIZING:
+        earlier = select(func.count()).where(
+            TrainingRun.status == Status.INITIALIZING, TrainingRun.created_at < run.created_at
+        )
+        position = 1 + (session.scalar(earlier) or 0)
+    if newest is not None and run.status in ACTIVE:
+        seconds = newest.metrics.get("seconds")
+        if isinstance(seconds, int | float):
+            left = round(float(seconds) / epoch * (run.config["epochs"] - epoch), 1)
+    return RunView(run, epoch, position, left)
+
+
+def _newest_epoch(session: Session, run: TrainingRun) -> TrainingEpoch | None:
+    epochs = select(TrainingEpoch).where(TrainingEpoch.run_id == run.id)
+    return session.scalar(epochs.order_by(TrainingEpoch.epoch.desc()).limit(1))
+
+
+def cancel_run(session: Session, run_id: str) -> None:
+    """Close it as cancelled. ConflictError when it has ended."""
+    run = _existing(session, run_id)
+    if run.status not in ACTIVE:
+        raise ConflictError(f"The run has {word_of(run.status)}; there is nothing to cancel.")
+    close_run(run, Status.CANCELLED, "The training was cancelled.")
+
+
+def pause_run(session: Session, run_id: str) -> None:
+    """Let it rest until it is resumed. ConflictError unless it waits or runs."""
+    run = _existing(session, run_id)
+    if run.status not in (Status.INITIALIZING, Status.TRAINING):
+        raise ConflictError(
+            f"The run is {word_of(run.status)}: only a waiting or running one rests."
+        )
+    close_run(run, Status.PAUSED, None)
+
+
+def resume_run(session: Session, run_id: str) -> None:
+    """Queue a paused run again, or one that failed or was cancelled: it goes on from its last
+    checkpoint. ConflictError for others."""
+    run = _existing(session, run_id)
+    if run.status not in (Status.PAUSED, Status.FAILED, Status.CANCELLED):
+        raise ConflictError(f"The run is {word_of(run.status)}: there is nothing to resume.")
+    queue_again(run)
+
+
+def delete_run(session: Session, run_id: str) -> None:
+    """Forget a run that has ended; its model shows the one before it. ConflictError while it is
+    active."""
+    run = _existing(session, run_id)
+    if run.status in ACTIVE:
+        raise ConflictError(f"The run is {word_of(run.status)}. Cancel it first.")
+    model = run.drone_model
+    session.delete(run)
+    session.flush()
+    left = newest_run(session, model.drone_id)
+    model.status = left.status if left else Status.INITIALIZING
+    last = _newest_epoch(session, left) if left else None
+    model.train_loss = last.metrics["loss"] if last else None
+    model.train_accuracy = last.metrics["accuracy"] if last else None
+
+
+def _existing(session: Session, run_id: str) -> TrainingRun:
+    run = locked_run(session, run_id) if is_id(run_id) else None
+    if run is None:
+        raise NotFoundError("There is no run of that id.")
+    return run

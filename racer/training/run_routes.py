@@ -1,0 +1,144 @@
+"""Runs as the API shows them: list, read, epochs as JSON or CSV; pause, resume, cancel, delete.
+
+Reading is free, as everywhere here; the rest belongs to the owner of the drone model.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from auth import OptionalUser, require_write_access
+from database import SessionDep
+from models import Status
+from racer.training import queries, run_queries
+from racer.training.dependencies import Service
+from racer.training.run_queries import RunView, word_of
+from racer.training.schemas import RunFilter, RunOut, RunPage
+from schemas import ErrorOut
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorOut, "description": "There is no such run."}
+}
+_WRITING = _NOT_FOUND | {
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
+    409: {"model": ErrorOut, "description": "The run is in a state that does not allow this."},
+}
+_STATUSES = {word_of(status): status for status in Status}
+
+
+def _own_run(run_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+    """The id of a run that the visitor may change. Ends the request's transaction, since the
+    service writes in its own."""
+    run = run_queries.get_run(session, run_id)
+    require_write_access(run.drone_model.user, visitor)
+    found = run.id
+    session.commit()
+    return found
+
+
+OwnRun = Annotated[str, Depends(_own_run, scope="function")]
+
+
+@router.get("", summary="List runs, the newest first")
+def list_runs(session: SessionDep, wanted: Annotated[RunFilter, Query()]) -> RunPage:
+    """A page of them; `next` is null on the last one."""
+    found = run_queries.list_runs(
+        session,
+        statuses=[_STATUSES[word] for word in wanted.status],
+        username=wanted.username,
+        drone_id=wanted.drone_id,
+        before=wanted.before,
+        limit=wanted.limit + 1,
+    )
+    shown = [run_out(run_queries.view(session, run)) for run in found[: wanted.limit]]
+    place = run_queries.place_of(found[wanted.limit - 1]) if len(found) > wanted.limit else None
+    return RunPage(runs=shown, next=place)
+
+
+@router.get("/{run_id}", summary="Read a run", responses=_NOT_FOUND)
+def read_run(run_id: str, session: SessionDep) -> RunOut:
+    """Its state, its configuration, and how far it is."""
+    return run_out(run_queries.view(session, run_queries.get_run(session, run_id)))
+
+
+@router.get("/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND)
+def read_epochs(
+    run_id: str, session: SessionDep, after: Annotated[int, Query(ge=0, le=1_000_000)] = 0
+) -> list[dict[str, Any]]:
+    """Of the epochs beyond `after`, in order; what `/ws/train` sends."""
+    run = run_queries.get_run(session, run_id)
+    progress = queries.progress(session, run.id, after=after)
+    return [dict(metrics) for metrics in progress.epochs] if progress else []
+
+
+@router.get(
+    "/{run_id}/epochs.csv",
+    summary="Every epoch's metrics as a table",
+    response_class=Response,
+    responses=_NOT_FOUND | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
+    """A line an epoch, a column a metric; an empty field where there is no number."""
+    epochs = read_epochs(run_id, session)
+    columns = list(dict.fromkeys(name for metrics in epochs for name in metrics))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
+    table.writeheader()
+    table.writerows(epochs)
+    name = f"attachment; filename={run_id}.csv"
+    return Response(text.getvalue(), media_type="text/csv", headers={"Content-Disposition": name})
+
+
+@router.post("/{run_id}/pause", summary="Let a run rest", responses=_WRITING)
+async def pause_run(run_id: OwnRun, service: Service) -> RunOut:
+    """Its process ends; it goes on from its last checkpoint when it is resumed."""
+    return run_out(await service.pause_run(run_id))
+
+
+@router.post("/{run_id}/resume", summary="Go on with a run", responses=_WRITING)
+async def resume_run(run_id: OwnRun, service: Service) -> RunOut:
+    """One that was paused, failed or was cancelled: from its last checkpoint."""
+    return run_out(await service.resume_run(run_id))
+
+
+@router.post("/{run_id}/cancel", summary="End a run", responses=_WRITING)
+async def cancel_run(run_id: OwnRun, service: Service) -> RunOut:
+    """At once; the epochs so far stay readable."""
+    return run_out(await service.cancel_run(run_id))
+
+
+@router.delete("/{run_id}", summary="Forget a run", status_code=204, responses=_WRITING)
+async def delete_run(run_id: OwnRun, service: Service) -> None:
+    """One that has ended, with its epochs, its policy and all its files."""
+    await service.delete_run(run_id)
+
+
+def run_out(view: RunView) -> RunOut:
+    """As the API shows it."""
+    run = view.run
+    return RunOut(
+        id=run.id,
+        drone_id=run.drone_model.drone_id,
+        username=run.drone_model.user.username,
+        title=run.drone_model.title,
+        status=word_of(run.status),
+        epoch=view.epoch,
+        epochs=run.config["epochs"],
+        queue_position=view.queue_position,
+        seconds_left=None if view.seconds_left is None else max(0.0, view.seconds_left),
+        seed=run.seed,
+        config=run.config,
+        sent=run.sent,
+        resolved=run.resolved,
+        attempt=run.attempt,
+        error=run.error,
+        revision=run.revision,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
