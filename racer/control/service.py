@@ -46,7 +46,7 @@ from racer.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-DISCOVERY_S = 2.0  # a controller that runs is discovered by ROS 2 within this
+DISCOVERY_S = 5.0  # a controller that runs is discovered by ROS 2 within this, on a busy machine
 
 
 FindPolicy = Callable[[str], Awaitable[str]]

@@ -53,6 +53,7 @@ _LAND_BASE_S, _LAND_SPEED_M_S = 30.0, 0.5  # PX4 descends at 0.7 m/s at the end,
 _SAFE = frozenset({Command.STOP, Command.LAND})
 _UNSTEERED = ("HOLD", "TAKEOFF")
 STICKS_SILENCE_S = 0.5  # without a word from the sticks, the vehicle holds
+_LEFT_ALONE_S = 2.0  # sticks silent for so long are at rest; for shorter, a link may have stalled
 _STICKS_S = 12.0  # until the vehicle has taken them
 _LAND_MOST_S = TIME_LIMITS_S[Command.LAND] - 12.0  # the requests before it take their time too
 
@@ -141,7 +142,7 @@ class Pilot:
         self._forget_sticks()
         heard_s, self._sticks_s = self._sticks_s, now_s
         centred = wanted == BodyVelocity()
-        if centred or now_s - heard_s > STICKS_SILENCE_S:
+        if centred or now_s - heard_s > _LEFT_ALONE_S:
             self._centre_first = False
         if self._sticks is not None:
             return None

@@ -442,6 +442,8 @@ def test_a_failsafe_is_not_overruled_and_comes_back_to_a_standstill(port: int) -
         peer.critical, peer.custom_mode = True, HOLD
         assert await until(lambda: monitor.state.mode == "HOLD")
         assert "Centre the sticks" in str(pilot.sticks_refused(wish, now()))
+        stalled = now() + 1.5  # a link that brought nothing for so long does not let go of them
+        assert "Centre the sticks" in str(pilot.sticks_refused(wish, stalled))
         assert "HOLD by its failsafe" in str(pilot.silence(now()))
         assert pilot.silence(now()) is None
         assert not pilot.moving
