@@ -194,3 +194,36 @@ class TrainingEpoch(Base):
     recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     run: Mapped[TrainingRun] = relationship(back_populates="epochs")
+
+
+class Policy(Base):
+    """A trained network that no training touches any more; its files lie in `policies/<id>`.
+
+    `version` counts from 1 among the policies of this name and user.
+    """
+
+    __tablename__ = "policies"
+    __table_args__ = (UniqueConstraint("user_id", "name", "version"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    drone_model_id: Mapped[int | None] = mapped_column(
+        ForeignKey("user_drone_models.id", ondelete="SET NULL"), index=True
+    )
+    run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
+    )
+    parent_id: Mapped[str | None] = mapped_column(
+        ForeignKey("policies.id", ondelete="SET NULL"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(200))
+    version: Mapped[int]
+    origin: Mapped[str] = mapped_column(String(16))  # trained, uploaded
+    sha256: Mapped[str] = mapped_column(String(64))  # of policy.onnx
+    size_bytes: Mapped[int]
+    track: Mapped[str] = mapped_column(String(64))  # that it was trained on
+    manifest: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]  # of the run's end; empty for an uploaded one
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    user: Mapped[User] = relationship()
