@@ -3,9 +3,9 @@
     python -m benchmarks.service
 
 Starts the real service three times in a slot of its own: once to fill the compile cache, once to
-time the second start, once more with SIGINT to time the stop; then reads `GET /users/ada` over
-and over, first idle, then while the default model trains. Prints JSON; the limits are the ones
-that the product promises.
+time the second start, once more with SIGINT to time the stop; then reads what a console reads (the
+user, a drone model, runs, a run, its epochs) over and over, first idle, then while two default
+models train. Prints JSON; the limits are the ones that the product promises.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
 import psutil
-from websockets.sync.client import connect
 
 from racer.flight.topics import topics_of
 from tests.support import REPOSITORY, claim_slot
@@ -72,14 +72,15 @@ def _answers(url: str) -> bool:
         return False
 
 
-def read_latencies_ms(url: str, duration_s: float) -> list[float]:
-    """Latencies of back-to-back reads on one connection, 100 a second at most."""
+def read_latencies_ms(urls: list[str], duration_s: float) -> list[float]:
+    """Latencies of back-to-back reads on one connection, 100 a second at most, of each in turn."""
     latencies = []
+    turns = cycle(urls)
     with httpx.Client() as client:
         end = time.monotonic() + duration_s
         while time.monotonic() < end:
             begin = time.perf_counter()
-            client.get(url).raise_for_status()
+            client.get(next(turns)).raise_for_status()
             elapsed = time.perf_counter() - begin
             latencies.append(elapsed * 1e3)
             time.sleep(max(0.0, 0.01 - elapsed))
@@ -87,24 +88,23 @@ def read_latencies_ms(url: str, duration_s: float) -> list[float]:
 
 
 def latencies_idle_and_training(environment: dict[str, str]) -> dict[str, float]:
-    """Percentiles in ms of `GET /users/ada`, idle and from a training's first to last epoch."""
+    """Percentiles in ms, idle and from the first epoch of two trainings at once to the last."""
     url = f"http://127.0.0.1:{environment['PORT']}"
     httpx.post(f"{url}/users/", json={"username": "ada"}).raise_for_status()
-    details = dict.fromkeys(
-        ("raceType", "flightAltitude", "velocityLimit", "yawLimit", "enableWind", "windSpeed"), ""
-    )
-    model = httpx.post(
-        f"{url}/users/ada/drone-models/",
-        json={"title": "x", "description": "", "drone_details": details | {"algorithm": "ppo"}},
-    ).raise_for_status()
-    idle = read_latencies_ms(f"{url}/users/ada", 5)
+    model = _new_model(url)
+    urls = [f"{url}/users/ada", model, f"{url}/runs"]
+    for run in _train_twice(url, model, seed=0):
+        httpx.post(f"{run}/cancel").raise_for_status()
+        urls += [run, f"{run}/epochs"]
+    idle = read_latencies_ms(urls, 5)
     training: list[float] = []
-    path = f"/ws/train?drone_id={model.json()['drone_id']}"
-    with connect(url.replace("http", "ws", 1) + path) as socket:
-        while True:
-            training += read_latencies_ms(f"{url}/users/ada", 1)
-            if _is_done(socket):
-                break
+    runs = _train_twice(url, model, seed=2)
+    while not all(httpx.get(run).json()["epoch"] for run in runs):
+        time.sleep(0.05)
+    while all(httpx.get(run).json()["status"] == "running" for run in runs):
+        training += read_latencies_ms(urls + runs, 1)
+    if any(httpx.get(run).json()["status"] not in ("running", "finished") for run in runs):
+        raise RuntimeError("A training did not go on.")
     return {
         "idle_p50_ms": median(idle),
         "idle_p99_ms": quantiles(idle, n=100)[98],
@@ -114,16 +114,22 @@ def latencies_idle_and_training(environment: dict[str, str]) -> dict[str, float]
     }
 
 
-def _is_done(socket: object) -> bool:
-    try:
-        while True:
-            message = json.loads(socket.recv(timeout=0))  # type: ignore[attr-defined]
-            if "error" in message:
-                raise RuntimeError(message["error"])
-            if message.get("done"):
-                return True
-    except TimeoutError:
-        return False
+def _train_twice(url: str, model: str, *, seed: int) -> list[str]:
+    """The URLs of two new runs."""
+    runs = httpx.post(f"{model}/runs", json={"seeds": [seed, seed + 1]}).raise_for_status().json()
+    return [f"{url}/runs/{run['id']}" for run in runs]
+
+
+def _new_model(url: str) -> str:
+    """The URL of a default drone model of Ada's."""
+    details = dict.fromkeys(
+        ("raceType", "flightAltitude", "velocityLimit", "yawLimit", "enableWind", "windSpeed"), ""
+    )
+    model = httpx.post(
+        f"{url}/users/ada/drone-models/",
+        json={"title": "x", "description": "", "drone_details": details | {"algorithm": "ppo"}},
+    ).raise_for_status()
+    return f"{url}/users/ada/drone-models/{model.json()['drone_id']}"
 
 
 def main() -> int:
@@ -131,7 +137,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as data, claim_slot(Path(data)) as environment:
         with service(environment) as first:
             pass
-        with service(environment) as second:
+        with service(environment | {"MAX_TRAININGS": "2"}) as second:
             latencies = latencies_idle_and_training(environment)
     result: dict[str, dict[str, float]] = {
         "first_start": first,
