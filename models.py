@@ -263,3 +263,30 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class Evaluation(Base):
+    """A policy flown from fresh starts, by a job; filled in when that has finished.
+
+    Deleting the job deletes it; the job of one that is gone is deleted by racer.jobs.
+    """
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    policy_id: Mapped[str] = mapped_column(
+        ForeignKey("policies.id", ondelete="CASCADE"), index=True
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    settings: Mapped[dict[str, Any]]  # as asked for
+    conditions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # as flown
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    flights: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), deferred=True
+    )  # lists, start by start
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+    policy: Mapped[Policy] = relationship()
+    user: Mapped[User] = relationship()
+    job: Mapped[Job] = relationship()
