@@ -2,7 +2,7 @@
 
 `create_app()` builds it and touches nothing; the lifespan brings up the database, the control
 service (ROS 2 node and, unless STACK says otherwise, vehicle and controller processes), the
-training and the camera service, and takes them down in the opposite order.
+training, the job and the camera service, and takes them down in the opposite order.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from racer.console import page
 from racer.control.routes import router as control
 from racer.control.service import ControlService
 from racer.errors import ConfigurationError
+from racer.evaluations.routes import router as evaluations
+from racer.evaluations.service import evaluation_kind
+from racer.jobs.service import JobService
 from racer.process import configure_logging
 from racer.settings import Settings, get_settings
 from racer.training.routes import router as training
@@ -30,7 +33,7 @@ from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, runs, cameras, health)
+ROUTERS = (accounts, control, training, runs, evaluations, cameras, health)
 
 
 @asynccontextmanager
@@ -46,6 +49,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         spine(app),
         ControlService(settings, find_policy=find_policy) as app.state.control,
         TrainingService(settings, app.state.database.session_factory) as app.state.training,
+        JobService(
+            settings, app.state.database.session_factory, [evaluation_kind(settings)]
+        ) as app.state.jobs,
         CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):
         yield

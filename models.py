@@ -41,6 +41,16 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class JobStatus(StrEnum):
+    """Of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware datetime. SQLite stores no zone: the zone is dropped as UTC and put back."""
 
@@ -70,9 +80,9 @@ def new_uuid() -> str:
     return str(uuid4())
 
 
-def _status_type() -> Enum:
+def _status_type(kind: type[StrEnum] = Status) -> Enum:
     return Enum(
-        Status,
+        kind,
         native_enum=False,
         create_constraint=False,
         length=16,
@@ -227,3 +237,56 @@ class Policy(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     user: Mapped[User] = relationship()
+
+
+class Job(Base):
+    """Work of one go for a child process (racer.jobs): evaluations, races, reference times.
+
+    Who executes it holds a lease: `attempt` is its fencing token, counted from 1 at each start.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    kind: Mapped[str] = mapped_column(String(32))
+    config: Mapped[dict[str, Any]]  # what the child process is given
+    status: Mapped[JobStatus] = mapped_column(
+        _status_type(JobStatus), default=JobStatus.QUEUED, index=True
+    )
+    progress: Mapped[float] = mapped_column(default=0.0)  # 0 to 1, of this attempt
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_holder: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None]
+    interruptions: Mapped[int] = mapped_column(default=0)  # attempts whose process was killed
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Evaluation(Base):
+    """A policy flown from fresh starts, by a job; filled in when that has finished.
+
+    Deleting the job deletes it; the job of one that is gone is deleted by racer.jobs.
+    """
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    policy_id: Mapped[str] = mapped_column(
+        ForeignKey("policies.id", ondelete="CASCADE"), index=True
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    settings: Mapped[dict[str, Any]]  # as asked for
+    conditions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # as flown
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    flights: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), deferred=True
+    )  # lists, start by start
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+    policy: Mapped[Policy] = relationship()
+    user: Mapped[User] = relationship()
+    job: Mapped[Job] = relationship()

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
     )
     max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
+    max_jobs: int = Field(
+        1, ge=1, le=64, description="Evaluations, races and other jobs that run at the same time."
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

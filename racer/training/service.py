@@ -28,14 +28,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from models import Status, UserDroneModel
 from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from racer.jobs.executor import LOOK_S
+from racer.jobs.store import Store
 from racer.settings import Settings
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
 from racer.training.queries import ACTIVE, Progress, Wanted
 from racer.training.run_queries import RunView
 from racer.training.schemas import Sweep
-from racer.training.store import Store
-from racer.training.workers import LOOK_S, Workers
+from racer.training.workers import Workers
 from schemas import DroneDetails
 
 Message = dict[str, Any]
