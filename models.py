@@ -290,3 +290,15 @@ class Evaluation(Base):
     policy: Mapped[Policy] = relationship()
     user: Mapped[User] = relationship()
     job: Mapped[Job] = relationship()
+
+
+class KeptRun(Base):
+    """A finished run whose policy became a version. The row outlives that version, so that one
+    which its owner deleted does not come back; it goes with the run."""
+
+    __tablename__ = "kept_runs"
+
+    run_id: Mapped[str] = mapped_column(
+        ForeignKey("training_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    kept_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -121,6 +121,10 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Evaluations, races and other jobs that run at the same time."
     )
 
+    policies_mb: int = Field(
+        500, ge=1, le=10**6, description="Policies in DATA_DIR/policies up to this size a user."
+    )
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: object) -> object:

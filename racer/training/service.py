@@ -56,14 +56,17 @@ class TrainingService:
         session_factory: sessionmaker[Session],
         *,
         worker: Sequence[str] = WORKER,
+        heard: Callable[[str], None] | None = None,
     ) -> None:
-        """`worker` is the training program, called with `--config FILE --output DIR`."""
+        """`worker` is the training program, called with `--config FILE --output DIR`. `heard` is
+        told the id of each run of which there is something new, its end too."""
         self._store = Store(session_factory)
         self._workers = Workers(settings, self._store, worker, news=self._ring)
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._reads: dict[tuple[str, int, asyncio.Event], asyncio.Task[Progress | None]] = {}
         self._closing = False
+        self._heard = heard
 
     async def __aenter__(self) -> Self:
         """Go on with what an earlier server left unfinished."""
@@ -250,6 +253,8 @@ class TrainingService:
         """Wake every follower of the run; the next ones wait for the next ring."""
         if (bell := self._bells.pop(run_id, None)) is not None:
             bell.set()
+        if self._heard is not None:
+            self._heard(run_id)
 
     async def _news(self, run_id: str, bell: asyncio.Event) -> None:
         """Wait for a ring, or a moment when another process executes the run."""
