@@ -23,6 +23,7 @@ from racer.control.service import ControlService
 from racer.errors import ConfigurationError
 from racer.process import configure_logging
 from racer.settings import Settings, get_settings
+from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
@@ -30,7 +31,7 @@ from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, runs, cameras, health)
+ROUTERS = (accounts, control, training, runs, tracks, cameras, health)
 
 
 @asynccontextmanager

@@ -140,6 +140,17 @@ def track_names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
+def shipped_text(name: str) -> str:
+    """The TOML of a course that ships with the product; NotFoundError when none has that name."""
+    if name not in track_names():
+        raise NotFoundError(f"There is no track '{name[:64]}'. {_those_shipped()}")
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _those_shipped() -> str:
+    return f"Shipped ones: {', '.join(track_names())}."
+
+
 def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> Track:
     """Read a course by the name of a shipped one (`toledo`) or by a path to a TOML file; a text
     of several lines is the TOML itself, as runs on people's own courses hold it.
@@ -153,9 +164,7 @@ def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> 
     path = _FOLDER / f"{name_or_path}.toml" if str(name_or_path) in track_names() else None
     path = path or Path(name_or_path)
     if not path.is_file():
-        raise NotFoundError(
-            f"There is no track '{name_or_path}'. Shipped ones: {', '.join(track_names())}."
-        )
+        raise NotFoundError(f"There is no track '{name_or_path}'. {_those_shipped()}")
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise InvalidInputError(f"Track: the file is larger than {MAX_TEXT_BYTES} bytes.")
     try:
@@ -166,7 +175,7 @@ def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> 
 
 
 def parse_track(text: str, *, altitude_m: float | None = None) -> Track:
-    """Build a course from TOML text; InvalidTrackError (racer.sim.track_keys) names what is wrong."""
+    """Build a course from TOML text; track_keys.InvalidTrackError names everything wrong."""
     read = Reader()
     track = _build(read.toml(text), read)
     read.finish()  # what follows needs numbers within their ranges
