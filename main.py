@@ -29,6 +29,7 @@ from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
 from racer.process import configure_logging
 from racer.settings import Settings, get_settings
+from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
@@ -36,7 +37,7 @@ from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, runs, policies, evaluations, cameras, health)
+ROUTERS = (accounts, control, training, runs, policies, evaluations, tracks, cameras, health)
 
 
 @asynccontextmanager

@@ -302,3 +302,25 @@ class KeptRun(Base):
         ForeignKey("training_runs.id", ondelete="CASCADE"), primary_key=True
     )
     kept_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class UserTrack(Base):
+    """A user's own course: the TOML text as it was sent, and what lists show of it."""
+
+    __tablename__ = "user_tracks"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))  # of the content
+    gates: Mapped[int]
+    laps: Mapped[int]
+    length_m: Mapped[float]
+    mean_height_m: Mapped[float]  # of the gates
+    shared: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+    user: Mapped[User] = relationship()

@@ -24,13 +24,15 @@ from weakref import WeakValueDictionary
 import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, object_session, sessionmaker
 
 from models import Status, UserDroneModel
 from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from racer.jobs.executor import LOOK_S
 from racer.jobs.store import Store
 from racer.settings import Settings
+from racer.sim.airframe import load_airframe
+from racer.tracks.service import course_of
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
 from racer.training.queries import ACTIVE, Progress, Wanted
@@ -43,6 +45,7 @@ Message = dict[str, Any]
 
 WORKER: Sequence[str] = (sys.executable, "-m", "racer.learning.worker")
 _SEED = 0
+_AIRFRAME = "x500"
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +126,9 @@ class TrainingService:
             model = queries.get_model(session, drone_id, lock=True)
             epochs = wanted.training_epochs or model.training_epochs
             return [
-                queries.add_run(session, model, _wanted_run(details, epochs=epochs, seed=seed))
+                queries.add_run(
+                    session, model, _wanted_run(model, details, epochs=epochs, seed=seed)
+                )
                 for details in [_varied(model, variant) for variant in wanted.variants]
                 for seed in wanted.seeds
             ]
@@ -269,8 +274,7 @@ def _failure(message: str) -> Message:
 
 def _configure(model: UserDroneModel) -> Wanted:
     """The worker's configuration of a drone model; the strings in it were checked on entry."""
-    details = DroneDetails.model_validate(model.drone_details)
-    return _wanted_run(details, epochs=model.training_epochs, seed=_SEED)
+    return _wanted_run(model, _varied(model, {}), epochs=model.training_epochs, seed=_SEED)
 
 
 def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:
@@ -282,19 +286,27 @@ def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(f"A variant's {where}: {first['msg']}.") from error
+        raise InvalidInputError(f"droneDetails' {where}: {first['msg']}.") from error
 
 
-def _wanted_run(details: DroneDetails, *, epochs: int, seed: int) -> Wanted:
-    """A run with these settings."""
+def _wanted_run(model: UserDroneModel, details: DroneDetails, *, epochs: int, seed: int) -> Wanted:
+    """A run of the model with these settings; its course is part of it from now on.
+
+    Raises NotFoundError for a track that the model's owner may not use, InvalidInputError for one
+    that cannot be flown.
+    """
     flight = details.flight_settings()
+    session = object_session(model)
+    assert session is not None  # noqa: S101 - it was just read
+    course = course_of(session, details, model.user.username)
+    course.track.check_room(load_airframe(_AIRFRAME).body.collision_radius_m)
     config = {
         "algorithm": flight.algorithm,
         "epochs": epochs,
         "seed": seed,
-        "track": "toledo",
-        "airframe": "x500",
-        "altitude_m": flight.altitude_m,
+        "track": course.text,
+        "airframe": _AIRFRAME,
+        "altitude_m": course.altitude_m,
         "velocity_limit_m_s": flight.velocity_limit_m_s,
         "yaw_limit_deg_s": flight.yaw_limit_deg_s,
         "wind_speed_m_s": flight.wind_speed_m_s,
