@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from racer.errors import InvalidInputError
-from racer.sim.track import MAX_LAPS, MAX_TEXT_BYTES, Track, parse_track
+from racer.sim.track import MAX_LAPS, Track, parse_track
+from racer.sim.track_keys import MAX_TEXT_BYTES
 
 Format: TypeAlias = Literal["time_trial", "fastest_three", "head_to_head", "knockout"]
 
@@ -41,7 +41,7 @@ class Entry(_Table):
 
     id: int
     name: str = Field(min_length=1, max_length=128)
-    policy: str = Field(min_length=1, max_length=4096)  # its folder
+    policy: str = Field(min_length=1, max_length=4096)  # its folder, within that of all policies
 
 
 class RaceConfig(_Table):
@@ -58,7 +58,6 @@ class RaceConfig(_Table):
     start: Literal["grid", "staggered"] = "grid"  # of drones in one world
     interval_s: float = Field(default=2.0, ge=0.2, le=60.0)  # of a staggered start
     seeding: Literal["time_trial", "given"] = "time_trial"  # of a knockout
-    compile_cache: str | None = None  # folder that keeps compiled programs for the next race
 
     @model_validator(mode="after")
     def _fits_the_format(self) -> RaceConfig:
@@ -82,21 +81,11 @@ class RaceConfig(_Table):
         return track
 
 
-def parse_config(text: str) -> RaceConfig:
-    """Read a race's JSON; InvalidInputError names the key that is wrong."""
+def race_config(given: Mapping[str, Any]) -> RaceConfig:
+    """Read a race's JSON object; InvalidInputError names the key that is wrong."""
     try:
-        return RaceConfig.model_validate(json.loads(text))
+        return RaceConfig.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the race"
         raise InvalidInputError(f"Race: '{where}': {first['msg']}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"Race: the configuration is not JSON: {error}") from error
-
-
-def read_config(path: Path) -> RaceConfig:
-    """The same from a file."""
-    try:
-        return parse_config(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(f"Cannot read {path}: {error.strerror}.") from error

@@ -127,7 +127,7 @@ class Stadium:
 
     def _flight(self, result: Evaluation, *, dt: float, start_s: float) -> Flight:
         steps = int(result.steps[0])
-        recorded = np.asarray(result.flight, np.float64)[:steps]
+        recorded = np.asarray(result.flights, np.float64)[:steps, 0]
         position = np.concatenate([recorded[:, 0:3], np.asarray(result.place, np.float64)])
         flight = Flight(
             time=start_s + dt * np.arange(steps + 1, dtype=np.float64),

@@ -97,12 +97,22 @@ class _Race:
         ]
 
 
-def run_race(config: RaceConfig, progress: Progress = lambda share: None) -> Outcome:
-    """Fly a whole race. Raises InvalidInputError when it cannot be flown or nobody may fly it."""
-    if config.compile_cache is not None:
-        keep_compiled_programs(Path(config.compile_cache))
+def run_race(
+    config: RaceConfig,
+    progress: Progress = lambda share: None,
+    *,
+    policies: Path = Path(),
+    compile_cache: Path | None = None,
+) -> Outcome:
+    """Fly a whole race. Raises InvalidInputError when it cannot be flown or nobody may fly it.
+
+    `policies`: the folder in which those of the entrants lie; `compile_cache`: one that keeps
+    compiled programs for the next race.
+    """
+    if compile_cache is not None:
+        keep_compiled_programs(compile_cache)
     race = _Race(config, progress)
-    admitted = [admit(entry, race.airframe) for entry in config.entrants]
+    admitted = [admit(entry, race.airframe, policies) for entry in config.entrants]
     flying = [entrant for entrant in admitted if isinstance(entrant, Entrant)]
     refused = [entrant for entrant in admitted if isinstance(entrant, Refused)]
     if not flying:

@@ -45,6 +45,7 @@ from racer.sim.track import Track
 
 MAGIC = bytes.fromhex("8954524 70d0a1a0a".replace(" ", ""))
 VERSION = 1
+REPLAY_FILE = "replay.bin"
 MAX_HEADER_BYTES = 4 << 20
 MAX_REPLAY_BYTES = 64 << 20
 _PREFIX = struct.Struct("<8sHHI")

@@ -64,7 +64,6 @@ def make_race(pilots: dict[float, Path], compiled: str) -> MakeRace:
             "seed": 7,
             "entrants": entries,
             "attempts": 2,
-            "compile_cache": compiled,
         }
         return RaceConfig.model_validate(given | changes)
 

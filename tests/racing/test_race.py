@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from racer.errors import InvalidInputError
-from racer.racing.config import RaceConfig, parse_config
+from racer.racing.config import RaceConfig, race_config
 from racer.racing.grid import grid
-from racer.racing.job import REPLAY_FILE, RESULT_FILE
+from racer.racing.job import RESULT_FILE
 from racer.racing.race import Outcome, run_race
-from racer.racing.replay import decode, encode
+from racer.racing.replay import REPLAY_FILE, decode, encode
 from racer.sim.track import load_track, parse_track
 from tests.policy.rig import write_random_policy
 from tests.racing.conftest import TOLEDO, MakeRace
@@ -188,12 +188,14 @@ def test_a_wrong_configuration_names_its_key(changes: dict[str, Any], words: str
         "seed": 1,
         "entrants": [{"id": 1, "name": "one", "policy": "somewhere"}],
     }
-    assert isinstance(parse_config(json.dumps(right)), RaceConfig)
+    assert isinstance(race_config(right), RaceConfig)
     with pytest.raises(InvalidInputError, match=words):
-        parse_config(json.dumps(right | changes))
+        race_config(right | changes)
 
 
-def job(module: str, config: dict[str, Any], folder: Path) -> tuple[int, list[dict[str, Any]]]:
+def job(
+    module: str, config: dict[str, Any], folder: Path, *options: str
+) -> tuple[int, list[dict[str, Any]]]:
     """Exit code and lines of a child process."""
     (folder / "config.json").write_text(json.dumps(config))
     told = subprocess.run(
@@ -205,6 +207,7 @@ def job(module: str, config: dict[str, Any], folder: Path) -> tuple[int, list[di
             folder / "config.json",
             "--output",
             folder / "o",
+            *options,
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -216,25 +219,26 @@ def job(module: str, config: dict[str, Any], folder: Path) -> tuple[int, list[di
 
 
 def test_the_race_process_tells_its_progress_and_leaves_two_whole_files(
-    make_race: MakeRace, tmp_path: Path
+    make_race: MakeRace, tmp_path: Path, compiled: str
 ) -> None:
     config = make_race((5.0, 6.0), attempts=1)
-    code, lines = job("racer.racing.job", config.model_dump(mode="json"), tmp_path)
+    options = ("--compile-cache", compiled)
+    code, lines = job("racer.racing.job", config.model_dump(mode="json"), tmp_path, *options)
     assert code == 0
     *progress, last = lines
-    assert progress == [{"progress": 0.5}, {"progress": 1.0}]
+    assert progress == [{"progress": 0.0}, {"progress": 0.5}, {"progress": 1.0}]
     assert last["result"] == run_race(config).result  # another process flies the same race
     assert json.loads((tmp_path / "o" / RESULT_FILE).read_text()) == last["result"]
     assert len(decode((tmp_path / "o" / REPLAY_FILE).read_bytes()).paths) == 2
-    assert {file.name for file in (tmp_path / "o").iterdir()} == {RESULT_FILE, REPLAY_FILE}
+    assert {file.name for file in (tmp_path / "o").iterdir()} == {RESULT_FILE, REPLAY_FILE, "lock"}
 
 
 def test_the_race_process_says_why_it_cannot(make_race: MakeRace, tmp_path: Path) -> None:
     config = make_race((5.0,)).model_dump(mode="json") | {"airframe": "kite"}
     code, lines = job("racer.racing.job", config, tmp_path)
-    assert (code, len(lines)) == (1, 1)
-    assert "kite" in lines[0]["error"]
-    assert lines[0]["status"] == 404
+    assert (code, len(lines)) == (1, 2)
+    assert "kite" in lines[-1]["error"]
+    assert lines[-1]["status"] == 404
 
 
 def test_the_reference_process_tells_the_best_time_there_is(tmp_path: Path) -> None:
