@@ -28,6 +28,9 @@ from racer.policies.routes import LARGE_BODIES
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
 from racer.process import configure_logging
+from racer.races.result_routes import router as race_results
+from racer.races.routes import router as races
+from racer.races.service import race_kind, reference_kind
 from racer.settings import Settings, get_settings
 from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
@@ -37,7 +40,19 @@ from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, runs, policies, evaluations, tracks, cameras, health)
+ROUTERS = (
+    accounts,
+    control,
+    training,
+    runs,
+    policies,
+    evaluations,
+    tracks,
+    races,
+    race_results,
+    cameras,
+    health,
+)
 
 
 @asynccontextmanager
@@ -57,7 +72,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings, app.state.database.session_factory, heard=app.state.policies.wake
         ) as app.state.training,
         JobService(
-            settings, app.state.database.session_factory, [evaluation_kind(settings)]
+            settings,
+            app.state.database.session_factory,
+            [evaluation_kind(settings), race_kind(settings), reference_kind()],
         ) as app.state.jobs,
         CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from racer.errors import InvalidInputError
+from racer.errors import InvalidInputError, NotFoundError
 from racer.policy.tables import track_table
 from racer.racing.flight import Flight, FloatArray
 from racer.racing.replay_header import (
@@ -78,6 +78,15 @@ class Replay:
 
     header: Header
     paths: tuple[Path, ...]  # one for each of header.drones
+
+    def of_heat(self, number: int) -> Replay:
+        """Only the drones of one heat; NotFoundError when there is none of that number."""
+        kept = [i for i, ghost in enumerate(self.header.drones) if ghost.heat == number]
+        if not kept:
+            raise NotFoundError(f"The replay has no heat {number}.")
+        drones = tuple(self.header.drones[i] for i in kept)
+        header = self.header.model_copy(update={"drones": drones})
+        return Replay(header, tuple(self.paths[i] for i in kept))
 
 
 def record(track: Track, airframe: str, flights: Sequence[Recorded]) -> Replay:
