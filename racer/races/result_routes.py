@@ -19,7 +19,8 @@ from racer.races.routes import NOT_FOUND, Jobs
 from racer.races.schemas import Leaderboard, Results
 from racer.races.tables import results_csv
 from racer.racing.config import Format
-from racer.racing.replay import REPLAY_FILE, decode, to_json
+from racer.racing.drawing import draw
+from racer.racing.replay import REPLAY_FILE, Replay, decode, to_json
 from racer.sim.track import MAX_LAPS
 from racer.tracks.service import visible
 from schemas import ErrorOut
@@ -31,6 +32,9 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 _BINARY = "application/octet-stream"
 _FILE: dict[str, Any] = {_BINARY: {"schema": {"type": "string", "format": "binary"}}}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+OneHeat = Annotated[
+    int | None, Query(ge=0, le=1000, description="Only the heat of this number, from 0.")
+]
 _MOST_SAMPLES = 200_000  # of an answer in JSON: some 20 MB
 
 
@@ -84,20 +88,34 @@ def read_replay_as_json(
     race_id: str,
     session: SessionDep,
     jobs: Jobs,
-    heat: Annotated[int | None, Query(ge=0, le=1000, description="Only this heat.")] = None,
+    heat: OneHeat = None,
 ) -> dict[str, Any]:
     """The file's header, and of each drone lists of `time_s`, `position_m` (ENU) and
     `quaternion_wxyz`."""
-    path = _replay_file(_finished(session, race_id), jobs)
-    session.commit()
-    replay = decode(path.read_bytes())
-    if heat is not None:
-        replay = replay.of_heat(heat)
+    replay = _replay(race_id, session, jobs, heat)
     if sum(ghost.samples for ghost in replay.header.drones) > _MOST_SAMPLES:
         raise InvalidInputError(
             "The flights are too long for JSON: name a heat, or take the file at /replay."
         )
     return to_json(replay)
+
+
+@router.get(
+    "/races/{race_id}/replay.svg",
+    summary="Everybody's line from above",
+    response_class=Response,
+    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"image/svg+xml": {}}}},
+)
+def draw_replay(race_id: str, session: SessionDep, jobs: Jobs, heat: OneHeat = None) -> Response:
+    """A picture to scale; a cross where somebody crashed."""
+    return Response(
+        draw(_replay(race_id, session, jobs, heat)).encode(),
+        media_type="image/svg+xml",
+        headers={
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
 
 
 @router.get("/leaderboards/{track}", summary="The best results on a track", responses=NOT_FOUND)
@@ -140,6 +158,14 @@ def _finished(session: SessionDep, race_id: str) -> Race:
     if race.status is not RaceStatus.FINISHED:
         raise ConflictError(f"The race is {views.status_of(race)}: there are no results.")
     return race
+
+
+def _replay(race_id: str, session: SessionDep, jobs: Jobs, heat: int | None) -> Replay:
+    """The flights of a finished race, or of one of its heats."""
+    path = _replay_file(_finished(session, race_id), jobs)
+    session.commit()  # the file is read after it
+    replay = decode(path.read_bytes())
+    return replay if heat is None else replay.of_heat(heat)
 
 
 def _replay_file(race: Race, jobs: Jobs) -> Path:
