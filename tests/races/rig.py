@@ -47,7 +47,7 @@ class Rig:
         answer = await self.http.post("/token", data=form)
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
-    def keep(self, owner: str, speed_m_s: float, **changes: Any) -> str:
+    def keep(self, owner: str, speed_m_s: float, name: str = "", **changes: Any) -> str:
         """The id of a new kept policy that flies so fast, as if it had been uploaded."""
         policy_id = new_uuid()
         folder = self.settings.data_dir / "policies" / policy_id
@@ -57,7 +57,7 @@ class Rig:
             policy = Policy(
                 id=policy_id,
                 user_id=user.id,
-                name=f"{speed_m_s:g} m/s",
+                name=name or f"{speed_m_s:g} m/s",
                 version=1 + session.query(Policy).count(),
                 origin="uploaded",
                 sha256=manifest.policy.sha256,

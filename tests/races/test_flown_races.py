@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
+import psutil
 import pytest
 from sqlalchemy import select
 
@@ -15,7 +22,9 @@ from racer.races import ratings, references
 from racer.races.service import ended
 from racer.racing.elo import INITIAL, K
 from racer.settings import Settings
+from racer.sim.track import shipped_text
 from tests.races.rig import Rig, serving
+from tests.support import REPOSITORY
 from tests.training.conftest import play
 
 
@@ -233,5 +242,118 @@ def test_deleting_a_policy_keeps_its_entry(settings: Settings) -> None:
             (entry,) = (await rig.http.get(f"/races/{race['id']}")).json()["entries"]
             assert (entry["policy_id"], entry["policy_name"]) == (None, "5 m/s")
             assert rig.copies(race["id"]) == [entry["id"]]
+
+    play(story())
+
+
+def _race_process() -> psutil.Process | None:
+    """The child process that flies a race."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "racer.racing.job" in child.cmdline():
+                return child
+    return None
+
+
+async def _flying(rig: Rig, race_id: str) -> psutil.Process:
+    """Wait until the race's process has flown somebody."""
+    async with asyncio.timeout(60):
+        while True:
+            race = (await rig.http.get(f"/races/{race_id}")).json()
+            process = _race_process()
+            if race["progress"] and process is not None:
+                return process
+            await asyncio.sleep(0.05)
+
+
+def test_a_killed_race_is_flown_again_and_anybody_can_check_it_by_its_seed(
+    sqlite_settings: Settings, programs: Path
+) -> None:
+    async def story() -> None:
+        async with serving(sqlite_settings, programs=programs) as rig:
+            await rig.account("ada")
+            race = await rig.race(attempts=20, wind_speed_m_s=3.0)
+            for speed in (4.5, 5.0, 6.0):
+                await rig.enter(race["id"], rig.keep("ada", speed))
+            await rig.http.post(f"/races/{race['id']}/start")
+            (await _flying(rig, race["id"])).kill()
+            ended = await rig.ended(race["id"])
+            assert ended["status"] == "finished"
+            results = (await rig.http.get(f"/races/{race['id']}/results")).json()
+            assert [entry["elo_change"] is not None for entry in ended["entries"]] == [True] * 3
+            with rig.app.state.database.session(read_only=True) as session:
+                assert session.scalars(select(Job.attempt).where(Job.kind == "race")).one() == 2
+            config = {
+                **{"format": "time_trial", "track": shipped_text("toledo"), "laps": 1},
+                **{"airframe": "x500", "seed": int(ended["seed"]), **ended["settings"]},
+                "entrants": [
+                    {"id": n, "name": str(n), "policy": f"{race['id']}/{entry['id']}"}
+                    for n, entry in enumerate(ended["entries"], start=1)
+                ],
+            }
+            again = await asyncio.to_thread(_flown_again, config, sqlite_settings, programs)
+            told = {row["number"]: row["result"]["splits"] for row in results["ranking"]}
+            assert {row["id"]: row["splits"] for row in again["ranking"]} == told
+
+    play(story())
+
+
+def _flown_again(config: dict[str, Any], settings: Settings, programs: Path) -> dict[str, Any]:
+    """By the race's program, as anybody may call it."""
+    output = settings.data_dir / "again"
+    (settings.data_dir / "again.json").write_text(json.dumps(config))
+    command = [
+        *(sys.executable, "-m", "racer.racing.job", "--output", output),
+        *("--config", settings.data_dir / "again.json"),
+        *("--policies", settings.data_dir / "races", "--compile-cache", programs),
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, timeout=120)
+    found: dict[str, Any] = json.loads((output / "result.json").read_text())
+    return found
+
+
+def test_a_race_can_be_cancelled_while_it_is_flown(
+    sqlite_settings: Settings, programs: Path
+) -> None:
+    async def story() -> None:
+        async with serving(sqlite_settings, programs=programs) as rig:
+            await rig.account("ada")
+            race = await rig.race(attempts=20)
+            await rig.enter(race["id"], rig.keep("ada", 4.5))
+            await rig.http.post(f"/races/{race['id']}/start")
+            process = await _flying(rig, race["id"])
+            assert (await rig.http.post(f"/races/{race['id']}/cancel")).status_code == 204
+            ended = await rig.ended(race["id"])
+            assert (ended["status"], ended["entries"][0]["rank"]) == ("cancelled", None)
+            assert not process.is_running()
+            assert (await rig.http.get(f"/races/{race['id']}/results")).status_code == 409
+            assert (await rig.http.get("/leaderboards/toledo")).json()["rows"] == []
+
+    play(story())
+
+
+def test_a_knockout_over_http_has_its_heats_in_the_replay(
+    sqlite_settings: Settings, programs: Path
+) -> None:
+    async def story() -> None:
+        async with serving(sqlite_settings, programs=programs) as rig:
+            await rig.account("ada")
+            race = await rig.race(format="knockout", start="staggered", seeding="given")
+            policies = [rig.keep("ada", speed, "<b>&") for speed in (5.0, 5.5, 6.0)]
+            results = await rig.flown(race["id"], *policies)
+            heats = [heat["name"] for heat in results["heats"]]
+            assert heats == ["Semi-final 2", "Final"]
+            whole = (await rig.http.get(f"/races/{race['id']}/replay.json")).json()
+            assert [ghost["heat"] for ghost in whole["drones"]] == [0, 0, 1, 1]
+            final = (await rig.http.get(f"/races/{race['id']}/replay.json?heat=1")).json()
+            assert final["drones"] == whole["drones"][2:]
+            beyond = await rig.http.get(f"/races/{race['id']}/replay.json?heat=2")
+            assert beyond.status_code == 404
+            picture = await rig.http.get(f"/races/{race['id']}/replay.svg?heat=1")
+            root = ET.fromstring(picture.text)  # noqa: S314 - our own picture
+            told = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
+            assert sum("<b>&" in text for text in told) == 2  # a name is text, never markup
+            elos = {row["policy_sha256"]: row["elo_change"] for row in results["ranking"]}
+            assert sum(elos.values()) == pytest.approx(0.0)
 
     play(story())
