@@ -30,6 +30,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorOut, "description": "The race has not finished."}
 }
 _BINARY = "application/octet-stream"
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _FILE: dict[str, Any] = {_BINARY: {"schema": {"type": "string", "format": "binary"}}}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 OneHeat = Annotated[
@@ -55,7 +56,7 @@ def read_results(race_id: str, session: SessionDep) -> Results:
     "/races/{race_id}/results.csv",
     summary="Results of a race as a table",
     response_class=Response,
-    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"text/csv": {}}}},
+    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"text/csv": _TEXT}}},
 )
 def read_results_as_csv(race_id: str, session: SessionDep) -> Response:
     """A line an entry, a column a gate; an empty field where there is no number."""
@@ -104,7 +105,7 @@ def read_replay_as_json(
     "/races/{race_id}/replay.svg",
     summary="Everybody's line from above",
     response_class=Response,
-    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"image/svg+xml": {}}}},
+    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"image/svg+xml": _TEXT}}},
 )
 def draw_replay(race_id: str, session: SessionDep, jobs: Jobs, heat: OneHeat = None) -> Response:
     """A picture to scale; a cross where somebody crashed."""
@@ -118,7 +119,11 @@ def draw_replay(race_id: str, session: SessionDep, jobs: Jobs, heat: OneHeat = N
     )
 
 
-@router.get("/leaderboards/{track}", summary="The best results on a track", responses=NOT_FOUND)
+@router.get(
+    "/leaderboards/{track}",
+    summary="The best results on a track",
+    responses=NOT_FOUND | {401: {"model": ErrorOut, "description": "The token is wrong."}},
+)
 def read_leaderboard(
     track: str,
     *,
