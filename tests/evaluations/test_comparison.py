@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from racer.errors import ConflictError
-from racer.evaluations.comparison import difference_of, interval, pairs_of, require_same
+from racer.evaluations.comparison import (
+    difference_of,
+    interval,
+    pairs_of,
+    require_same,
+    same_gusts,
+)
 
 
 def test_who_finishes_alone_is_faster() -> None:
@@ -46,3 +52,21 @@ def test_different_conditions_are_named() -> None:
     require_same({"seed": 1, "laps": 2}, {"laps": 2, "seed": 1})
     with pytest.raises(ConflictError, match=r"laps: 2 and 3; wind_speed_m_s: 0.0 and None"):
         require_same({"laps": 2, "wind_speed_m_s": 0.0, "seed": 1}, {"laps": 3, "seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("wind", "vary", "other_hz", "same"),
+    [
+        (0.0, "none", 100, True),
+        (3.0, "none", 100, False),
+        (0.0, "full", 100, False),
+        (3.0, "full", 25, True),
+    ],
+)
+def test_policies_that_act_at_other_rates_are_compared_but_it_is_said(
+    wind: float, vary: str, other_hz: int, same: bool
+) -> None:
+    a = {"wind_speed_m_s": wind, "vary": vary, "control_hz": 25}
+    b = a | {"control_hz": other_hz}
+    require_same(a, b)
+    assert same_gusts(a, b) is same
