@@ -1,7 +1,7 @@
 """Two policies on the same starts: who was faster on each, and by how much in the mean.
 
-Starts are paired: flight i of both began in the same place, in the same wind, with the same
-vehicle. So the differences are what is looked at, and what makes a start slow for both cancels.
+Starts are paired: flight i of both began in the same place, with the same vehicle, in the same mean
+wind. So the differences are what is looked at, and what makes a start slow for both cancels.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ from racer.evaluations.schemas import Difference, Pair
 
 RESAMPLES = 10_000
 FEWEST = 8  # differences: the interval of fewer is too narrow
+_RATE = "control_hz"  # a policy's own: those that act at other rates may still be compared
 _CHUNK = 500  # resamples at a time: bounds the memory
 
 
 def require_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
     """ConflictError that names what the conditions of two evaluations differ in."""
-    if different := [key for key in sorted({*a, *b}) if a.get(key) != b.get(key)]:
+    keys = sorted({*a, *b} - {_RATE})
+    if different := [key for key in keys if a.get(key) != b.get(key)]:
         told = "; ".join(f"{key}: {a.get(key)} and {b.get(key)}" for key in different)
         hint = " With same_start spreads are equal." if "start_spread" in different else ""
         raise ConflictError(
             f"The two were not flown under the same conditions ({told}). Evaluate both policies "
             f"with the same settings, none of them null.{hint}"
         )
+
+
+def same_gusts(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether both met the same gusts and delays, under conditions that are the same else: both
+    depend on how often a policy acts."""
+    still = not a.get("wind_speed_m_s") and a.get("vary") == "none"
+    return still or a.get(_RATE) == b.get(_RATE)
 
 
 def pairs_of(a_s: Sequence[float | None], b_s: Sequence[float | None]) -> list[Pair]:

@@ -16,7 +16,7 @@ from database import SessionDep
 from models import Evaluation
 from racer.errors import ConflictError, InvalidInputError
 from racer.evaluations import queries
-from racer.evaluations.comparison import difference_of, pairs_of, require_same
+from racer.evaluations.comparison import difference_of, pairs_of, require_same, same_gusts
 from racer.evaluations.schemas import (
     Comparison,
     EvaluationFilter,
@@ -121,10 +121,12 @@ def compare(
     """Of two policies that were flown under the same conditions, from the same starts."""
     evaluation_a, flights_a = queries.get_finished(session, a)
     evaluation_b, flights_b = queries.get_finished(session, b)
-    require_same(evaluation_a.conditions or {}, evaluation_b.conditions or {})
+    conditions, conditions_b = evaluation_a.conditions or {}, evaluation_b.conditions or {}
+    require_same(conditions, conditions_b)
     pairs = pairs_of(flights_a["course_time_s"], flights_b["course_time_s"])
     return Comparison(
-        conditions=evaluation_a.conditions or {},
+        conditions=conditions,
+        same_gusts=same_gusts(conditions, conditions_b),
         a=_side(evaluation_a, "a", pairs),
         b=_side(evaluation_b, "b", pairs),
         both_finished=sum(pair.a_s is not None and pair.b_s is not None for pair in pairs),

@@ -131,7 +131,11 @@ class Side(BaseModel):
 class Comparison(BaseModel):
     """Two policies on the same starts."""
 
-    conditions: dict[str, Any] = Field(description="Of both.")
+    conditions: dict[str, Any] = Field(description="Of a; of b the same but for control_hz.")
+    same_gusts: bool = Field(
+        description="Whether gusts and delays were the same too. They are drawn once a control "
+        "step, so with wind they differ between policies that act at different rates."
+    )
     a: Side
     b: Side
     both_finished: int

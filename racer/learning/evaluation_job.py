@@ -5,7 +5,7 @@ how it is flown; what is null is flown as in its training. The result:
 
     report      racer.learning.report.Report, field by field
     conditions  what was flown, every default filled in: two evaluations with equal conditions flew
-                the same course from the same starts through the same wind
+                the same course from the same starts, through the same gusts
     flights     start by start: finished, crashed, cause, gates_passed, course_time_s (null unless
                 finished)
     sha256      of the policy
@@ -101,7 +101,7 @@ def _conditions(evaluated: Evaluated, config: dict[str, Any]) -> dict[str, Any]:
         "starts": config["starts"],
         "vary": evaluated.variation,
         "start_spread": [float(value) for value in task.start_spread],
-        "control_hz": policy.manifest.control_hz,  # gusts are drawn once a control step
+        "control_hz": policy.manifest.control_hz,  # gusts and delays are drawn for its steps
     }
 
 
