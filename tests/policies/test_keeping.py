@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from database import Database
 from models import Policy, Status, TrainingRun, User, UserDroneModel, new_uuid
+from racer.policies import service
 from racer.policies.folders import Staging, tidy_up
 from racer.policies.service import PolicyService
 from racer.policy.loading import load_policy
@@ -44,7 +45,10 @@ def go(rig: Rig) -> None:
     (rig.data_dir / "runs" / "go").touch()
 
 
-def test_a_finished_run_becomes_a_version_once(settings: Settings, tmp_path: Path) -> None:
+def test_a_finished_run_becomes_a_version_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_S", 1000.0)  # the training tells of its end
     made = policy_with_weights(tmp_path / "made")
 
     async def first() -> tuple[str, str]:
@@ -93,9 +97,9 @@ async def looked(rig: Rig) -> None:
     """Let the server look for finished runs, and keep what it finds: another one is found."""
     database: Database = rig.app.state.database
     run_id = finished_run(database, rig.data_dir, made=None)
-    service: PolicyService = rig.app.state.policies
-    service.wake()
-    await until(lambda: run_id in service._passed_over)  # it has no files
+    policies: PolicyService = rig.app.state.policies
+    policies.wake()
+    await until(lambda: run_id in policies._passed_over)  # it has no files
     with database.session() as session:
         session.delete(session.get(TrainingRun, run_id))
 

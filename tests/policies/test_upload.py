@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import warnings
@@ -16,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from racer.policies import child
 from racer.policy.archive import MAX_ARCHIVE_BYTES
 from racer.settings import Settings
 from tests.policies.rig import FILES, ZIP, Rig, policy_folder, serving, zip_of_folder, zip_with
@@ -304,6 +308,46 @@ def test_what_is_no_policy_is_refused_in_words_and_leaves_nothing(
             assert says in detail
             assert len(detail) < 700
             assert await rig.policies() == []
+            assert rig.folders() == []
+
+    play(scenario())
+
+
+def test_a_check_that_takes_too_long_is_ended(
+    on_sqlite: Settings, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_PATIENCE_S", 0.05)
+
+    async def scenario() -> None:
+        async with serving(on_sqlite) as rig:
+            await new_account(rig)
+            answer = await rig.upload(zip_of_folder(made))
+            assert answer.status_code == 503
+            assert "took longer" in answer.json()["detail"]
+            assert rig.folders() == []
+            checks = [p for p in psutil.Process().children() if "racer.policy.tasks" in p.cmdline()]
+            assert checks == []
+
+    play(scenario())
+
+
+def test_a_check_that_dies_refuses_the_policy(on_sqlite: Settings, made: Path) -> None:
+    """As from a fault in native code, or from its limit on processor time."""
+
+    async def killed() -> None:
+        while True:
+            for process in psutil.Process().children():
+                if "racer.policy.tasks" in process.cmdline():
+                    process.send_signal(signal.SIGXCPU)
+                    return
+            await asyncio.sleep(0.001)
+
+    async def scenario() -> None:
+        async with serving(on_sqlite) as rig:
+            await new_account(rig)
+            answer, _ = await asyncio.gather(rig.upload(zip_of_folder(made)), killed())
+            assert answer.status_code == 422
+            assert "by signal 24" in answer.json()["detail"]
             assert rig.folders() == []
 
     play(scenario())
