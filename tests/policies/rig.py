@@ -10,7 +10,7 @@ import asyncio
 import io
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,11 @@ from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
 from racer.web.app import assemble, spine
 from tests.policy.rig import CONFIG, random_network, write_random_policy
-from tests.training.conftest import DETAILS, FAKE_WORKER, until
+from tests.training.conftest import DETAILS, FAKE_WORKER
 
 ZIP = {"Content-Type": "application/zip"}
 PASSWORD = "correct horse"
+_PATIENCE_S = 90.0  # processes start slowly on a crowded machine
 Members = Iterable[tuple[str | zipfile.ZipInfo, bytes]]
 FILES = ("policy.onnx", "manifest.json")
 
@@ -80,7 +81,7 @@ class Rig:
 
     async def kept(self, count: int) -> list[dict[str, Any]]:
         """Wait until there are so many policies."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_PATIENCE_S):
             while len(found := await self.policies()) < count:  # noqa: ASYNC110 - a server's work
                 await asyncio.sleep(0.05)
         return found
@@ -94,6 +95,13 @@ class Rig:
     def folders(self) -> list[str]:
         """What lies among the policies, the lock file apart."""
         return folders(self.data_dir)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that another process or thread does."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def folders(data_dir: Path) -> list[str]:

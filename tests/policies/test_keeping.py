@@ -29,9 +29,10 @@ from tests.policies.rig import (
     policy_folder,
     policy_with_weights,
     serving,
+    until,
 )
 from tests.support import ending, wait_for
-from tests.training.conftest import DETAILS, play, until
+from tests.training.conftest import DETAILS, play
 
 
 async def held(rig: Rig, drone_id: str) -> str:
@@ -201,7 +202,7 @@ def test_a_server_killed_between_the_files_and_the_row_leaves_neither_twice(
             place = wait_for(
                 "the copied folder",
                 lambda: next((settings.data_dir / "policies").glob("[!.]*/.unrecorded"), None),
-                timeout_s=30,
+                timeout_s=90,
             ).parent
             keeper.kill()
             keeper.wait()
