@@ -149,14 +149,15 @@ def _parse_reward(value: object) -> str | None:
 
 def _parse_track(value: object) -> str | None:
     """The name of a track; None when there is none. Whether it exists is asked when it is flown."""
-    if value is None:
+    word = value.strip(" \t\r\n") if isinstance(value, str) else value
+    if word is None or word == "":
         return None
-    if not isinstance(value, str) or len(value) > _MAX_TRACK_CHARACTERS or not value.isprintable():
+    if not isinstance(word, str) or len(word) > _MAX_TRACK_CHARACTERS or not word.isprintable():
         raise ValueError(
             "must be the name of a shipped track, username/name of a user's, or empty; got "
             f"{_shown(value)}"
         )
-    return value.strip() or None
+    return word
 
 
 def _unchanged(parse: Any) -> AfterValidator:

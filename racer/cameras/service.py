@@ -130,8 +130,9 @@ class CameraService:
         """
         source = self._sources.get(drone_id)
         if source is None:
-            course = track or await asyncio.to_thread(load_track, DEFAULT_TRACK)
-            source = self._sources.get(drone_id) or self._open(_Stage(drone_id, course))
+            if track is None:
+                track = await asyncio.to_thread(load_track, DEFAULT_TRACK)
+            source = self._sources.get(drone_id) or self._open(_Stage(drone_id, track))
         try:
             async with aclosing(source.frames()) as frames:
                 async for frame in frames:

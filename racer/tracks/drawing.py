@@ -29,7 +29,7 @@ from racer.tracks.views import (
     views,
 )
 
-_TOP_PX, _BETWEEN_PX, _FOOTER_PX = 104.0, 66.0, 92.0
+_TOP_PX, _BETWEEN_PX, _FOOTER_PX = 104.0, 66.0, 108.0
 _ARROW_PX = 24.0
 _EDGE_ON_PX = 3.0  # a gate that looks thinner than this is drawn as a line
 _END_ON = 0.35  # share of the direction's length below which an arrow says nothing
@@ -181,7 +181,7 @@ def _opening(group: ET.Element, gate: Gate, view: View) -> None:
         return
     for kind, corners in (("frame-edge", outer), ("opening-edge", inner)):
         middle = corners.mean(axis=0)
-        _, _, axes = np.linalg.svd(corners - middle)
+        _, _, axes = np.linalg.svd(corners - middle, full_matrices=False)
         along = (corners - middle) @ axes[0]
         ends = middle + np.array([along.min(), along.max()])[:, None] * axes[0]
         add(group, "path", kind, d=path(ends, closed=False))
@@ -190,7 +190,7 @@ def _opening(group: ET.Element, gate: Gate, view: View) -> None:
 def _thickness(corners: FloatArray) -> float:
     """The least width of a polygon (N, 2), px."""
     centred = corners - corners.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
     return float(np.ptp(centred @ axes[1]))
 
 
@@ -233,10 +233,11 @@ def _labels(inner: ET.Element, track: Track, view: View, line: FloatArray) -> No
     """S and the gates' numbers, beside what they mean."""
     anchors = view.place(np.stack([track.start_position, *(g.position for g in track.gates)]))
     sides = [view.place(_sides(gate)) for gate in track.gates]
-    tips = [view.place(g.position) + 0.5 * _ARROW_PX * _flat(g, view) for g in track.gates]
+    ways = np.stack([np.zeros(2), *(_flat(gate, view) for gate in track.gates)])
+    tips = [anchors + share * _ARROW_PX * ways for share in (0.4, 0.7, 1.0)]
     poles = [view.place(pole.position)[None, :] for pole in track.obstacles]
-    drawn = np.concatenate([anchors, line[::4], np.stack(tips), *sides, *poles])
-    places = label_places(anchors, drawn, view)
+    drawn = np.concatenate([anchors, line[::4], *tips, *sides, *poles])
+    places = label_places(anchors, ways, drawn, view)
     for number, (anchor, place) in enumerate(zip(anchors, places, strict=True)):
         group = add(inner, "g", data_label=str(number))
         gap = place - anchor
@@ -248,9 +249,11 @@ def _labels(inner: ET.Element, track: Track, view: View, line: FloatArray) -> No
 
 
 def _sides(gate: Gate) -> FloatArray:
-    """(N, 3) m: points all around a gate's frame."""
+    """(24, 3) m: points all around a gate's frame."""
     corners = outline(gate, 0.5 * gate.size + gate.frame)
-    steps = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None, None]
+    if gate.shape == "round":
+        return corners[::2]
+    steps = np.linspace(0.0, 1.0, 6, endpoint=False)[:, None, None]
     points: FloatArray = (corners + steps * (np.roll(corners, 1, axis=0) - corners)).reshape(-1, 3)
     return points
 

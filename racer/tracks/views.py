@@ -21,6 +21,9 @@ _CORNERS = {
 }
 _POINTS = 40  # of the centre line, from gate to gate
 _LABEL_PX = 25.0  # between the centres of two labels
+_REACHES_PX = (26.0, 36.0, 50.0, 70.0, 100.0)  # of a label from what it names
+_FARTHEST_PX = max(_REACHES_PX)
+_AHEAD = 6.0  # what it is worth that a label lies where its arrow goes; a px of crowding costs 1
 _CLEAR_PX = 17.0  # between a label's centre and what is drawn
 
 
@@ -113,18 +116,22 @@ def nice_step(at_least: float) -> float:
     return next(power * part for part in (1, 2, 5, 10) if power * part >= at_least * (1 - 1e-9))
 
 
-def label_places(anchors: FloatArray, drawn: FloatArray, view: View) -> FloatArray:
+def label_places(
+    anchors: FloatArray, ways: FloatArray, drawn: FloatArray, view: View
+) -> FloatArray:
     """(N, 2) px: for each of the anchors (N, 2) px a near place where a label covers neither
-    another one nor much of what is drawn (M, 2) px."""
+    another one nor much of what is drawn (M, 2) px; rather towards where its arrow goes, `ways`
+    (N, 2), so that two gates in one place are told apart."""
     low = np.array([LEFT_PX + 13.0, view.top + 13.0])
     high = np.array([LEFT_PX + view.width - 13.0, view.top + view.height - 13.0])
-    angles = np.arange(24) * (2.0 * np.pi / 24) + 0.3
+    angles = np.arange(20) * (2.0 * np.pi / 20) + 0.3
     rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    around = np.concatenate([reach * rays for reach in (26.0, 36.0, 50.0, 70.0, 100.0)])
+    around = np.concatenate([reach * rays for reach in _REACHES_PX])
     placed: list[FloatArray] = []
-    for anchor in anchors:
+    far = np.linalg.norm(around, axis=-1)
+    for anchor, way in zip(anchors, ways, strict=True):
         places = anchor + around
-        cost = 0.02 * np.linalg.norm(around, axis=-1) ** 1.5
+        cost = 0.02 * far**1.5 - _AHEAD * (around @ way) / far
         cost += _crowding(places, drawn, _CLEAR_PX)
         if placed:
             cost += 100.0 * _crowding(places, np.stack(placed), _LABEL_PX)
@@ -135,6 +142,7 @@ def label_places(anchors: FloatArray, drawn: FloatArray, view: View) -> FloatArr
 
 def _crowding(places: FloatArray, points: FloatArray, clearance: float) -> FloatArray:
     """(P,): how much the points (M, 2) come nearer than that to each of the places (P, 2)."""
-    gaps = np.linalg.norm(places[:, None, :] - points[None, :, :], axis=-1)
-    crowded: FloatArray = np.maximum(clearance - gaps, 0.0).sum(axis=-1)
+    near = np.abs(points - places.mean(axis=0)).max(axis=-1) < _FARTHEST_PX + clearance
+    across, up = (places[:, None, :] - points[None, near, :]).transpose(2, 0, 1)
+    crowded: FloatArray = np.maximum(clearance - np.hypot(across, up), 0.0).sum(axis=-1)
     return crowded
