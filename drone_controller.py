@@ -55,7 +55,8 @@ async def _serve(
     url = settings.effective_autopilot_url
     if not is_supervised() and port_conflict(url):
         await take_over(settings.vehicle_instance)
-    hangar = Hangar(settings.data_dir / "runs", settings.airframe)
+    places = [settings.data_dir / "runs", settings.data_dir / "policies"]
+    hangar = Hangar(places, settings.airframe)
     rules = _rules(settings)
     await serve(url, hangar, rules, topics=topics, recorder=recorder, watchdog=watchdog)
 

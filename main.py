@@ -2,7 +2,7 @@
 
 `create_app()` builds it and touches nothing; the lifespan brings up the database, the control
 service (ROS 2 node and, unless STACK says otherwise, vehicle and controller processes), the
-training and the camera service, and takes them down in the opposite order.
+policy, the training, the job and the camera service, and takes them down in the opposite order.
 """
 
 from __future__ import annotations
@@ -21,8 +21,18 @@ from racer.console import page
 from racer.control.routes import router as control
 from racer.control.service import ControlService
 from racer.errors import ConfigurationError
+from racer.evaluations.routes import router as evaluations
+from racer.evaluations.service import evaluation_kind
+from racer.jobs.service import JobService
+from racer.policies.routes import LARGE_BODIES
+from racer.policies.routes import router as policies
+from racer.policies.service import PolicyService
 from racer.process import configure_logging
+from racer.races.result_routes import router as race_results
+from racer.races.routes import router as races
+from racer.races.service import race_kind, reference_kind
 from racer.settings import Settings, get_settings
+from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
@@ -30,7 +40,19 @@ from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
-ROUTERS = (accounts, control, training, runs, cameras, health)
+ROUTERS = (
+    accounts,
+    control,
+    training,
+    runs,
+    policies,
+    evaluations,
+    tracks,
+    races,
+    race_results,
+    cameras,
+    health,
+)
 
 
 @asynccontextmanager
@@ -45,7 +67,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with (
         spine(app),
         ControlService(settings, find_policy=find_policy) as app.state.control,
-        TrainingService(settings, app.state.database.session_factory) as app.state.training,
+        PolicyService(settings, app.state.database) as app.state.policies,
+        TrainingService(
+            settings, app.state.database.session_factory, heard=app.state.policies.wake
+        ) as app.state.training,
+        JobService(
+            settings,
+            app.state.database.session_factory,
+            [evaluation_kind(settings), race_kind(settings), reference_kind()],
+        ) as app.state.jobs,
         CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):
         yield
@@ -53,7 +83,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole service, not yet running."""
-    app = assemble(settings or get_settings(), routers=ROUTERS, lifespan=lifespan)
+    app = assemble(
+        settings or get_settings(), routers=ROUTERS, lifespan=lifespan, large_bodies=LARGE_BODIES
+    )
     page.mount(app)
     return app
 

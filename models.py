@@ -41,6 +41,26 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class JobStatus(StrEnum):
+    """Of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RaceStatus(StrEnum):
+    """Of a race."""
+
+    OPEN = "open"  # takes entries
+    RUNNING = "running"  # waits for its turn, or is flown
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware datetime. SQLite stores no zone: the zone is dropped as UTC and put back."""
 
@@ -70,9 +90,9 @@ def new_uuid() -> str:
     return str(uuid4())
 
 
-def _status_type() -> Enum:
+def _status_type(kind: type[StrEnum] = Status) -> Enum:
     return Enum(
-        Status,
+        kind,
         native_enum=False,
         create_constraint=False,
         length=16,
@@ -227,3 +247,194 @@ class Policy(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     user: Mapped[User] = relationship()
+
+
+class Job(Base):
+    """Work of one go for a child process (racer.jobs): evaluations, races, reference times.
+
+    Who executes it holds a lease: `attempt` is its fencing token, counted from 1 at each start.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    kind: Mapped[str] = mapped_column(String(32))
+    config: Mapped[dict[str, Any]]  # what the child process is given
+    status: Mapped[JobStatus] = mapped_column(
+        _status_type(JobStatus), default=JobStatus.QUEUED, index=True
+    )
+    progress: Mapped[float] = mapped_column(default=0.0)  # 0 to 1, of this attempt
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_holder: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None]
+    interruptions: Mapped[int] = mapped_column(default=0)  # attempts whose process was killed
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Evaluation(Base):
+    """A policy flown from fresh starts, by a job; filled in when that has finished.
+
+    Deleting the job deletes it; the job of one that is gone is deleted by racer.jobs.
+    """
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    policy_id: Mapped[str] = mapped_column(
+        ForeignKey("policies.id", ondelete="CASCADE"), index=True
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    settings: Mapped[dict[str, Any]]  # as asked for
+    conditions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # as flown
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    flights: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), deferred=True
+    )  # lists, start by start
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+
+    policy: Mapped[Policy] = relationship()
+    user: Mapped[User] = relationship()
+    job: Mapped[Job] = relationship()
+
+
+class KeptRun(Base):
+    """A finished run whose policy became a version. The row outlives that version, so that one
+    which its owner deleted does not come back; it goes with the run."""
+
+    __tablename__ = "kept_runs"
+
+    run_id: Mapped[str] = mapped_column(
+        ForeignKey("training_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    kept_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class UserTrack(Base):
+    """A user's own course: the TOML text as it was sent, and what lists show of it."""
+
+    __tablename__ = "user_tracks"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))  # of the content
+    gates: Mapped[int]
+    laps: Mapped[int]
+    length_m: Mapped[float]
+    mean_height_m: Mapped[float]  # of the gates
+    shared: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+    user: Mapped[User] = relationship()
+
+
+class Race(Base):
+    """A race of submitted policies, flown by a job. What it was is kept here in full: its track,
+    its organiser and its policies may go at any time."""
+
+    __tablename__ = "races"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True
+    )
+    username: Mapped[str] = mapped_column(String(64))  # of the organiser, then
+    name: Mapped[str] = mapped_column(String(200))
+    format: Mapped[str] = mapped_column(String(16))
+    track_name: Mapped[str] = mapped_column(String(140))
+    track: Mapped[str] = mapped_column(Text, deferred=True)  # TOML
+    track_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    laps: Mapped[int]
+    airframe: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]]  # wind_speed_m_s, attempts, start, interval_s, seeding
+    max_entrants: Mapped[int]
+    seed: Mapped[int | None] = mapped_column(BigInteger)  # drawn at the start, told after the end
+    status: Mapped[RaceStatus] = mapped_column(
+        _status_type(RaceStatus), default=RaceStatus.OPEN, index=True
+    )
+    error: Mapped[str | None] = mapped_column(Text)
+    heats: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
+    )
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    user: Mapped[User | None] = relationship()
+    job: Mapped[Job | None] = relationship()
+    entries: Mapped[list[RaceEntry]] = relationship(
+        back_populates="race",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        order_by="RaceEntry.number",
+    )
+
+
+class RaceEntry(Base):
+    """A policy in a race; its files are copied, and its result outlives it and its owner."""
+
+    __tablename__ = "race_entries"
+    __table_args__ = (
+        UniqueConstraint("race_id", "number"),
+        UniqueConstraint("race_id", "policy_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    race_id: Mapped[str] = mapped_column(ForeignKey("races.id", ondelete="CASCADE"))
+    number: Mapped[int]  # within the race, from 1, in the order in which they came
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True
+    )
+    policy_id: Mapped[str | None] = mapped_column(
+        ForeignKey("policies.id", ondelete="SET NULL"), index=True
+    )
+    username: Mapped[str] = mapped_column(String(64))
+    policy_name: Mapped[str] = mapped_column(String(200))
+    policy_version: Mapped[int]
+    policy_sha256: Mapped[str] = mapped_column(String(64), index=True)  # of policy.onnx
+    rank: Mapped[int | None]
+    score_s: Mapped[float | None]  # the time that counts in the race's format
+    elo: Mapped[float | None]  # after the race
+    elo_change: Mapped[float | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    race: Mapped[Race] = relationship(back_populates="entries")
+    user: Mapped[User | None] = relationship()
+
+
+class Rating(Base):
+    """The Elo of a network on one track with one airframe."""
+
+    __tablename__ = "ratings"
+
+    track_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    airframe: Mapped[str] = mapped_column(String(64), primary_key=True)
+    policy_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    elo: Mapped[float]
+    games: Mapped[int]  # races against others
+
+
+class ReferenceTime(Base):
+    """The best time that physics allows; `time_s` once its job has finished."""
+
+    __tablename__ = "reference_times"
+
+    track_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    airframe: Mapped[str] = mapped_column(String(64), primary_key=True)
+    flying: Mapped[bool] = mapped_column(primary_key=True)
+    laps: Mapped[int] = mapped_column(primary_key=True)  # 1 of a flying lap
+    time_s: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
+    )

@@ -34,6 +34,7 @@ Algorithm: TypeAlias = Literal["ppo", "sac", "apg"]
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MAX_DETAILS_BYTES = 16_384
 _MAX_DETAILS_DEPTH = 16
+_MAX_TRACK_CHARACTERS = 160
 _MAX_REWARD_CHARACTERS = 65_536  # as in racer.rewards.limits, which the spine does not import
 _ON = frozenset({"true", "on", "yes", "1"})
 _OFF = frozenset({"false", "off", "no", "0", ""})
@@ -146,6 +147,19 @@ def _parse_reward(value: object) -> str | None:
     return value if value.strip() else None
 
 
+def _parse_track(value: object) -> str | None:
+    """The name of a track; None when there is none. Whether it exists is asked when it is flown."""
+    word = value.strip(" \t\r\n") if isinstance(value, str) else value
+    if word is None or word == "":
+        return None
+    if not isinstance(word, str) or len(word) > _MAX_TRACK_CHARACTERS or not word.isprintable():
+        raise ValueError(
+            "must be the name of a shipped track, username/name of a user's, or empty; got "
+            f"{_shown(value)}"
+        )
+    return word
+
+
 def _unchanged(parse: Any) -> AfterValidator:
     """Check with `parse`, keep what was sent."""
 
@@ -160,13 +174,14 @@ def _unchanged(parse: Any) -> AfterValidator:
 class FlightSettings:
     """What the drone details mean. Wind is 0 when it is off."""
 
-    altitude_m: float
+    altitude_m: float | None  # mean height of the gates; None: where the named track has them
     velocity_limit_m_s: float
     yaw_limit_deg_s: float
     wind_speed_m_s: float
     algorithm: Algorithm
     race_type: str
     reward: str | None = None  # source of a reward function; None for the built-in reward
+    track: str | None = None  # its name; None for the product's own course
 
 
 _AltitudeText = Annotated[Any, _unchanged(ALTITUDE.parse), WithJsonSchema(ALTITUDE.json_schema())]
@@ -187,6 +202,19 @@ _RaceType = Annotated[
     Any,
     _unchanged(_parse_race_type),
     WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["time-trial"]}),
+]
+_TrackText = Annotated[
+    Any,
+    _unchanged(_parse_track),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": _MAX_TRACK_CHARACTERS,
+            "description": "A shipped track, or username/name of a user's own or shared one (GET "
+            "/tracks). Empty: toledo. With a track an empty flightAltitude leaves it as it is.",
+            "examples": ["split_s", "ada/my course"],
+        }
+    ),
 ]
 _RewardText = Annotated[
     Any,
@@ -216,6 +244,7 @@ class DroneDetails(BaseModel):
     enableWind: _Switch = ""
     windSpeed: _WindText = ""
     rewardFunction: _RewardText = ""
+    track: _TrackText = ""
 
     @model_validator(mode="after")
     def _storable(self) -> Self:
@@ -241,15 +270,17 @@ class DroneDetails(BaseModel):
 
     def flight_settings(self) -> FlightSettings:
         """The parsed numbers, with the default wherever nothing was typed."""
-        wind = WIND.parse(self.windSpeed)
+        wind, track = WIND.parse(self.windSpeed), _parse_track(self.track)
+        altitude = str(self.flightAltitude or "").strip()  # 0 is out of range
         return FlightSettings(
-            altitude_m=ALTITUDE.parse(self.flightAltitude),
+            altitude_m=ALTITUDE.parse(self.flightAltitude) if altitude or not track else None,
             velocity_limit_m_s=VELOCITY.parse(self.velocityLimit),
             yaw_limit_deg_s=YAW.parse(self.yawLimit),
             wind_speed_m_s=wind if _parse_switch(self.enableWind) else 0.0,
             algorithm=_parse_algorithm(self.algorithm),
             race_type=_parse_race_type(self.raceType),
             reward=_parse_reward(self.rewardFunction),
+            track=track,
         )
 
 

@@ -51,5 +51,11 @@ class UnavailableError(RacerError):
     status = 503
 
 
+class NotInstalledError(RacerError):
+    """It needs an optional package that this installation lacks."""
+
+    status = 501
+
+
 class ConfigurationError(RacerError):
     """The environment is set in a way we cannot start with."""

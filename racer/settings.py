@@ -117,6 +117,13 @@ class Settings(BaseSettings):
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
     )
     max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
+    max_jobs: int = Field(
+        1, ge=1, le=64, description="Evaluations, races and other jobs that run at the same time."
+    )
+
+    policies_mb: int = Field(
+        500, ge=1, le=10**6, description="Policies in DATA_DIR/policies up to this size a user."
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

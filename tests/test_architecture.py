@@ -13,7 +13,16 @@ import pytest
 from tests.support import REPOSITORY
 
 SPINE = ("database", "models", "schemas", "crud", "auth")
-SLICES = ("accounts", "control", "training", "cameras", "console")
+SLICES = (
+    "tracks",
+    "policies",
+    "accounts",
+    "control",
+    "training",
+    "cameras",
+    "console",
+    "evaluations",
+)
 ENTRY_OF_THE_CONTROLLER = ("drone_controller", "debug_connection", "minimal_test")
 SPINE_MAY_IMPORT = {"racer.settings", "racer.errors"}
 CONTROLLER_MAY_IMPORT = ("racer.flight", "racer.settings", "racer.process", "racer.errors")

@@ -6,18 +6,24 @@ finite numbers is refused, so that a half-copied or foreign file shows as no fli
 
 from __future__ import annotations
 
+import json
 import zipfile
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
-from racer.errors import InvalidInputError
+from racer.errors import InvalidInputError, RacerError
+from racer.sim.track import Track, load_track
 
 _MAX_SAMPLES = 100_000  # over an hour at 25 Hz
+_MAX_CONFIG_BYTES = 1 << 20
 _PAUSE_S = 1.5  # at the end of a replay, before it begins again
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,17 @@ def load_flight(path: Path) -> Flight:
     return Flight(
         t=t, position=position, quaternion=quaternion, gates_passed=gates_passed, epoch=epoch
     )
+
+
+def flown_on(flight: Path) -> Track | None:
+    """The course that the training which recorded a flight was told; None when nothing says it."""
+    try:
+        with flight.with_name("config.json").open("rb") as file:
+            config = json.loads(file.read(_MAX_CONFIG_BYTES))
+        return load_track(config["track"], altitude_m=config.get("altitude_m"))
+    except (OSError, ValueError, KeyError, TypeError, RacerError) as error:
+        log.debug("flight_without_course", path=str(flight), reason=str(error)[:200])
+        return None
 
 
 class FlightFile:

@@ -18,7 +18,9 @@ from starlette.types import Send
 import crud
 from database import SessionDep
 from racer.cameras.service import CameraService
-from racer.errors import NotFoundError
+from racer.errors import NotFoundError, RacerError
+from racer.sim.track import Track
+from racer.tracks.service import course_of
 from schemas import DroneDetails, ErrorOut
 
 router = APIRouter(tags=["cameras"])
@@ -62,18 +64,23 @@ def _cameras(request: Request) -> CameraService:
     return service
 
 
-def _altitude_m(
+def _track(
     drone_id: str,
     session: SessionDep,
     username: Annotated[str, Query(description="The owner of the drone model.")],
-) -> float:
-    """Height of the model's course; NotFoundError when the user or the model is unknown."""
+) -> Track | None:
+    """The model's course, None when its track is gone; NotFoundError when the user or the model is
+    unknown."""
     model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
-    return DroneDetails.model_validate(model.drone_details).flight_settings().altitude_m
+    details = DroneDetails.model_validate(model.drone_details)
+    try:
+        return course_of(session, details, model.user.username).track
+    except RacerError:  # who starts a training hears of it; a picture needs some course
+        return None
 
 
 Cameras = Annotated[CameraService, Depends(_cameras)]
-Altitude = Annotated[float, Depends(_altitude_m, scope="function")]
+ItsTrack = Annotated[Track | None, Depends(_track, scope="function")]
 
 
 @router.get(
@@ -82,9 +89,9 @@ Altitude = Annotated[float, Depends(_altitude_m, scope="function")]
     response_class=StreamingResponse,
     responses=_RESPONSES,
 )
-async def watch_model(drone_id: str, altitude_m: Altitude, cameras: Cameras) -> MjpegResponse:
+async def watch_model(drone_id: str, track: ItsTrack, cameras: Cameras) -> MjpegResponse:
     """The live vehicle while the model's simulation runs, else its training's newest flight."""
-    return MjpegResponse(cameras.frames(drone_id.lower(), altitude_m=altitude_m))
+    return MjpegResponse(cameras.frames(drone_id.lower(), track=track))
 
 
 @router.get(

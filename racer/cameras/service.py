@@ -23,10 +23,11 @@ from typing import Any, Protocol, Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from racer.cameras.replay import FlightFile
+from racer.cameras.replay import FlightFile, flown_on
 from racer.cameras.shared_source import SharedSource
 from racer.errors import NotFoundError
 from racer.sim.track import Track, load_track
+from racer.tracks.service import DEFAULT_TRACK
 from racer.training.service import TrainingService
 from racer.vision.chase import render_chase
 
@@ -35,7 +36,6 @@ _STILL_PERIOD_S = 1.0  # some players show a part only when the next one comes
 _LOOK_PERIOD_S = 0.5  # how often we ask for a newer recorded flight
 _SILENCE_S = 2.0  # telemetry older than this is no picture of now
 _VEHICLE = ""  # key of the source that shows the vehicle whoever flies it
-_TRACK = "toledo"
 
 log = structlog.get_logger(__name__)
 
@@ -121,16 +121,17 @@ class CameraService:
         self._artist.shutdown(wait=False, cancel_futures=True)
 
     async def frames(
-        self, drone_id: str, *, altitude_m: float | None = None
+        self, drone_id: str, *, track: Track | None = None
     ) -> AsyncGenerator[bytes, None]:
         """JPEG frames of a drone model's drone over its course, the newest one each time.
 
-        `altitude_m` is the course's height as the model was configured. Viewers of one drone
+        `track` is the model's course, on which nothing was recorded yet. Viewers of one drone
         share the frames.
         """
         source = self._sources.get(drone_id)
         if source is None:
-            track = await asyncio.to_thread(load_track, _TRACK, altitude_m=altitude_m)
+            if track is None:
+                track = await asyncio.to_thread(load_track, DEFAULT_TRACK)
             source = self._sources.get(drone_id) or self._open(_Stage(drone_id, track))
         try:
             async with aclosing(source.frames()) as frames:
@@ -211,6 +212,8 @@ class CameraService:
             stage.looked = False
             if stage.recording.refresh(stage.found):
                 stage.replay_began_s = now
+                if stage.found is not None:
+                    stage.track = flown_on(stage.found) or stage.track
         flight = stage.recording.flight
         if flight is None:
             return _resting(stage.track, "Start the simulation or a training to see it fly.")

@@ -259,6 +259,7 @@ def _sentence(message: str) -> str:
 def _card(model: UserDroneModel) -> ModelCard:
     details = DroneDetails.model_validate(model.drone_details)
     flight = details.flight_settings()
+    altitude = "As the track has it" if flight.altitude_m is None else f"{flight.altitude_m:g} m"
     wind = f"{flight.wind_speed_m_s:g} m/s" if flight.wind_speed_m_s else "Off"
     return ModelCard(
         drone_id=model.drone_id,
@@ -271,7 +272,7 @@ def _card(model: UserDroneModel) -> ModelCard:
             "Epochs": str(model.training_epochs),
             "Wind": wind,
             "Reward": "Your own" if flight.reward else "Built in",
-            "Altitude": f"{flight.altitude_m:g} m",
+            "Altitude": altitude,
             "Speed limit": f"{flight.velocity_limit_m_s:g} m/s",
             "Yaw limit": f"{flight.yaw_limit_deg_s:g} °/s",
         },

@@ -79,9 +79,9 @@ class ControlService:
         vehicle: Program | None = None,
         controller: Program | None = None,
     ) -> None:
-        """`find_policy` turns what a person calls a policy (a run's id or a drone model's) into
-        the id of its run; without it an id is taken for a run's. `vehicle` and `controller`
-        replace the programs that the supervisor runs."""
+        """`find_policy` turns what a person calls a policy (a run's id, a kept one's or a
+        drone model's) into an id that the controller knows; without it an id is taken as it is.
+        `vehicle` and `controller` replace the programs that the supervisor runs."""
         self._find_policy = find_policy
         self._newest: Order | None = None  # the last one that was asked for
         self._settings = settings

@@ -8,7 +8,7 @@ limit and bounds are the training's own numbers. The network is run by onnxrunti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,19 +62,25 @@ class RacePlan:
     time_limit_s: float
 
 
-def run_folder(runs: Path, run_id: str) -> Path:
-    """The folder of a training run. Raises InvalidInputError unless the id is a UUID's hex form,
-    with or without dashes, and NotFoundError when there is no policy of that run."""
-    text = run_id.strip().lower()
+def policy_folder(places: Sequence[Path], policy: str) -> Path:
+    """The folder of a training run or of a kept policy, in the first of `places` that has it.
+
+    Raises InvalidInputError unless `policy` is a UUID's hex form, with or without dashes, and
+    NotFoundError when there is no policy of that id.
+    """
+    text = policy.strip().lower()
     if not _HEX.fullmatch(text):
-        raise InvalidInputError("A policy's id is a run's UUID, such as fly_policy 1b4e28ba-….")
+        raise InvalidInputError(
+            "A policy's id is a run's UUID or its own, such as fly_policy 1b4e28ba-…."
+        )
     uuid = UUID(text)
-    for name in (str(uuid), uuid.hex):
-        if (runs / name / MANIFEST_FILE).is_file():
-            return runs / name
+    for folder in (place / name for place in places for name in (str(uuid), uuid.hex)):
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
     raise NotFoundError(
-        f"The controller finds no trained policy {uuid} in its DATA_DIR/runs. Train it to its end "
-        "first; a controller that was started by itself needs the web service's DATA_DIR."
+        f"The controller finds no trained policy {uuid} in its DATA_DIR (runs, policies). Train it "
+        "to its end first; a controller that was started by itself needs the web service's "
+        "DATA_DIR."
     )
 
 

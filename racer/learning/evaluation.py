@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
     times: Array  # (N, P) s since the start, of every passage; 0 where there was none
     offsets: Array  # (N, P) m from the gate's centre at that moment; likewise
     place: Array  # (N, 3) m ENU: where the flight ended
-    flight: Array  # (MAX_FLIGHT_STEPS, 8): the first start: x, y, z, w, x, y, z, gates passed
+    flights: Array  # (MAX_FLIGHT_STEPS, R, 8) of the first R starts: x, y, z, w, x, y, z, passed
 
 
 class _Loop(NamedTuple):
@@ -81,8 +81,13 @@ def fresh_key(seed: int) -> Array:
     return jax.random.fold_in(jax.random.key(seed), _FRESH_STREAM)
 
 
-def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: int) -> Fly:
-    """Build the function that flies any policy from `starts` starts; compile it with jax.jit."""
+def make_flights(
+    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int = 1
+) -> Fly:
+    """Build the function that flies any policy from `starts` starts; compile it with jax.jit.
+
+    The flights of the first `recorded` starts are kept, step by step.
+    """
     step = make_step(airframe, simulation)
 
     def fly(weights: Any, task: Task, key: Array) -> Evaluation:
@@ -101,7 +106,7 @@ def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: 
         loop = jax.lax.while_loop(
             lambda loop: jnp.any(loop.running) & (loop.step < MAX_FLIGHT_STEPS),
             advance,
-            _Loop(jnp.int32(0), first, running, _blank(task, starts)),
+            _Loop(jnp.int32(0), first, running, _blank(task, starts, recorded)),
         )
         return loop.result
 
@@ -110,10 +115,16 @@ def make_flights(airframe: Airframe, simulation: Settings, act: Act, *, starts: 
 
 def first_flight(result: Evaluation, *, dt: float) -> dict[str, NDArray[Any]]:
     """The first start's flight: T control steps, as `flight.npz` holds it."""
-    flown = int(result.steps[0])
-    flight = np.asarray(result.flight)[:flown]
+    return recorded_flight(result, 0, dt=dt)
+
+
+def recorded_flight(result: Evaluation, start: int, *, dt: float) -> dict[str, NDArray[Any]]:
+    """One recorded start's flight of T control steps: t (T,) s, position (T, 3) m ENU, quaternion
+    (T, 4) wxyz, body FLU to world, gates_passed (T,)."""
+    flown = int(result.steps[start])
+    flight = np.asarray(result.flights)[:flown, start]
     passed = flight[:, 7].astype(np.int32)
-    passed[-1:] = result.passed[0]  # the last step's passage comes after its record
+    passed[-1:] = result.passed[start]  # the last step's passage comes after its record
     return {
         "t": np.arange(flown) * dt,
         "position": flight[:, 0:3],
@@ -122,7 +133,7 @@ def first_flight(result: Evaluation, *, dt: float) -> dict[str, NDArray[Any]]:
     }
 
 
-def _blank(task: Task, starts: int) -> Evaluation:
+def _blank(task: Task, starts: int, recorded: int) -> Evaluation:
     passages = task.gates.half_size.shape[0] * MAX_LAPS  # laps are data, shapes are not
     none, count = jnp.zeros(starts, bool), jnp.zeros(starts, jnp.int32)
     return Evaluation(
@@ -134,7 +145,7 @@ def _blank(task: Task, starts: int) -> Evaluation:
         times=jnp.zeros((starts, passages), jnp.float32),
         offsets=jnp.zeros((starts, passages), jnp.float32),
         place=jnp.zeros((starts, 3), jnp.float32),
-        flight=jnp.zeros((MAX_FLIGHT_STEPS, RECORDED), jnp.float32),
+        flights=jnp.zeros((MAX_FLIGHT_STEPS, recorded, RECORDED), jnp.float32),
     )
 
 
@@ -155,14 +166,17 @@ def _note(loop: _Loop, outcome: Outcome, *, dt: float) -> Evaluation:
         times=result.times.at[rows, column].set(moment, mode="drop"),
         offsets=result.offsets.at[rows, column].set(outcome.offset, mode="drop"),
         place=jnp.where(running[:, None], place, result.place),
-        flight=jax.lax.dynamic_update_index_in_dim(
-            result.flight, _record(loop.environments), loop.step, axis=0
+        flights=jax.lax.dynamic_update_index_in_dim(
+            result.flights,
+            _record(loop.environments, result.flights.shape[1]),
+            loop.step,
+            axis=0,
         ),
     )
 
 
-def _record(environments: EnvironmentState) -> Array:
-    """(8,) of the first drone."""
+def _record(environments: EnvironmentState, recorded: int) -> Array:
+    """(R, 8) of the first drones."""
     vehicle = environments.vehicle
     parts = (*vehicle.position, *vehicle.attitude, environments.passed.astype(jnp.float32))
-    return jnp.stack([part[0] for part in parts])
+    return jnp.stack([part[:recorded] for part in parts], axis=-1)

@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 from numpy.typing import NDArray
 
 from racer.errors import InvalidInputError
 from racer.learning.compile_cache import keep_compiled_programs
-from racer.learning.evaluation import Evaluation, first_flight, fresh_key, make_flights
+from racer.learning.evaluation import (
+    Evaluation,
+    first_flight,
+    fresh_key,
+    make_flights,
+    recorded_flight,
+)
 from racer.learning.onnx_network import network_of
 from racer.learning.report import Report, summarise
 from racer.policy.loading import Policy, load_policy
@@ -42,14 +49,25 @@ MAX_STARTS = 10_000
 MAX_WIND_M_S = 30.0
 
 
+MAX_RECORDED = 32  # flights that are kept step by step: they take 256 KiB each
+
+
 class Evaluated(NamedTuple):
-    """A report and the flight of the first start."""
+    """A report, what it was made of, and the flight of the first start."""
 
     policy: Policy
     track: Track
     variation: Variation
     report: Report
     flight: dict[str, NDArray[Any]]  # t (T,) s, position (T, 3), quaternion (T, 4) wxyz, …
+    task: Task
+    result: Evaluation  # start by start
+
+    def recorded(self) -> list[dict[str, NDArray[Any]]]:
+        """The flights that were recorded, those of the first starts, as `flight` is."""
+        count = np.asarray(self.result.flights).shape[1]
+        dt = self.policy.manifest.dt
+        return [recorded_flight(self.result, start, dt=dt) for start in range(count)]
 
 
 def evaluate_policy(
@@ -63,6 +81,7 @@ def evaluate_policy(
     wind_speed_m_s: float | None = None,
     variation: Variation | None = None,
     spread: bool = True,
+    recorded: int = 1,
     compile_cache: str | Path | None = None,
 ) -> Evaluated:
     """Fly a policy's folder from `starts` fresh starts.
@@ -70,12 +89,14 @@ def evaluate_policy(
     Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on, and
     starts lie and look as far off the start as they did there (`start_spread_m`,
     `heading_spread_deg`).
-    Without `spread` every flight begins exactly at the start. `compile_cache` is a folder that
+    Without `spread` every flight begins exactly at the start. `recorded` flights are kept step by
+    step, or as many as there are starts. `compile_cache` is a folder that
     keeps compiled programs. Raises RacerError when there is no such policy or course, or a number
     is out of its range.
     """
     _check_whole("starts", starts, 1, MAX_STARTS)
     _check_whole("seed", seed, 0, 2**31 - 1)
+    _check_whole("recorded", recorded, 1, MAX_RECORDED)
     policy = load_policy(folder)
     manifest = policy.manifest
     course = policy.track if track is None else load_track(track, altitude_m=altitude_m)
@@ -94,7 +115,8 @@ def evaluate_policy(
         keep_compiled_programs(Path(compile_cache))
     content = read_limited(Path(folder) / POLICY_FILE, MAX_POLICY_BYTES)
     weights, act = network_of(content)
-    fly = jax.jit(make_flights(policy.airframe, settings, act, starts=starts))
+    kept = min(recorded, starts)
+    fly = jax.jit(make_flights(policy.airframe, settings, act, starts=starts, recorded=kept))
     result: Evaluation = jax.device_get(fly(weights, task, fresh_key(seed)))
     return Evaluated(
         policy=policy,
@@ -102,6 +124,8 @@ def evaluate_policy(
         variation=variation,
         report=summarise(result, gates=len(course.gates), laps=course.laps),
         flight=first_flight(result, dt=manifest.dt),
+        task=task,
+        result=result,
     )
 
 

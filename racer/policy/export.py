@@ -35,6 +35,7 @@ from racer.policy.manifest import (
     MANIFEST_FILE,
     MAX_POLICY_BYTES,
     POLICY_FILE,
+    WEIGHTS_FILE,
     Manifest,
     Normalisation,
     PolicyFile,
@@ -51,7 +52,6 @@ from racer.sim.track import Track, load_track
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
-WEIGHTS_FILE = "policy.safetensors"
 CLIP = 5.0  # normalised observations, as racer.learning.networks.normalise
 VARIANCE_FLOOR = 1e-4  # likewise
 _OPSET = 13

@@ -32,6 +32,7 @@ from racer.sim.track import Track
 
 MANIFEST_FILE = "manifest.json"
 POLICY_FILE = "policy.onnx"
+WEIGHTS_FILE = "policy.safetensors"  # beside them, as trained; not needed to fly
 FORMAT: Final = "toledo-racer-policy"
 FORMAT_VERSION: Final = 1
 MAX_MANIFEST_BYTES = 1 << 20

@@ -176,6 +176,11 @@ class Airframe:
         return self.body.mass_kg * GRAVITY_M_S2 / self.thrust_max_n
 
 
+def airframe_names() -> list[str]:
+    """The airframes that ship with the product."""
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
+
+
 def load_airframe(name_or_path: str | Path) -> Airframe:
     """Read an airframe by the name of a shipped one (`x500`) or by a path to a TOML file.
 
@@ -185,7 +190,7 @@ def load_airframe(name_or_path: str | Path) -> Airframe:
     if not path.is_file():
         path = Path(name_or_path)
     if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.toml")))
+        shipped = ", ".join(airframe_names())
         raise NotFoundError(f"There is no airframe '{name_or_path}'. Shipped ones: {shipped}.")
     if path.stat().st_size > _MAX_TEXT_BYTES:
         raise InvalidInputError(f"The airframe file is larger than {_MAX_TEXT_BYTES} bytes.")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -22,17 +21,17 @@ from numpy.typing import NDArray
 
 from racer.errors import InvalidInputError, NotFoundError
 from racer.geometry.obstacles import Cylinder, touches
-from racer.sim import track_keys as read
+from racer.sim.track_keys import MAX_TEXT_BYTES, Reader
 
 FloatArray: TypeAlias = NDArray[np.float64]
 GateShape: TypeAlias = Literal["square", "round"]
-MAX_TEXT_BYTES = 65_536
 MAX_GATES = 64
 MAX_OBSTACLES = 64
 MAX_LAPS = 20
 FLOOR_CLEARANCE_M = 0.4  # lowest edge of any opening above the ground
 _STANDING_M = 0.3  # how high the centre of a vehicle that stands on the ground may be
 _TABLES = {"name", "laps", "start", "bounds", "gates", "obstacles", "randomisation"}
+_SHAPES = ("square", "round")
 _FOLDER = Path(__file__).parent / "tracks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,63}")
 
@@ -141,19 +140,31 @@ def track_names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
+def shipped_text(name: str) -> str:
+    """The TOML of a course that ships with the product; NotFoundError when none has that name."""
+    if name not in track_names():
+        raise NotFoundError(f"There is no track '{name[:64]}'. {_those_shipped()}")
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _those_shipped() -> str:
+    return f"Shipped ones: {', '.join(track_names())}."
+
+
 def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> Track:
-    """Read a course by the name of a shipped one (`toledo`) or by a path to a TOML file.
+    """Read a course by the name of a shipped one (`toledo`) or by a path to a TOML file; a text
+    of several lines is the TOML itself, as runs on people's own courses hold it.
 
     `altitude_m` moves the whole course up or down so that its gates' mean height is that; a gate
     that would come too near the ground stays at a safe height. Raises NotFoundError when there
     is no such course, InvalidInputError naming what is wrong in it.
     """
+    if isinstance(name_or_path, str) and "\n" in name_or_path:
+        return parse_track(name_or_path, altitude_m=altitude_m)
     path = _FOLDER / f"{name_or_path}.toml" if str(name_or_path) in track_names() else None
     path = path or Path(name_or_path)
     if not path.is_file():
-        raise NotFoundError(
-            f"There is no track '{name_or_path}'. Shipped ones: {', '.join(track_names())}."
-        )
+        raise NotFoundError(f"There is no track '{name_or_path}'. {_those_shipped()}")
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise InvalidInputError(f"Track: the file is larger than {MAX_TEXT_BYTES} bytes.")
     try:
@@ -164,60 +175,50 @@ def load_track(name_or_path: str | Path, *, altitude_m: float | None = None) -> 
 
 
 def parse_track(text: str, *, altitude_m: float | None = None) -> Track:
-    """Build a course from TOML text; InvalidInputError names the key that is wrong."""
-    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:  # half a character pair has no code
-        raise InvalidInputError(f"Track: the text is longer than {MAX_TEXT_BYTES} bytes.")
-    try:  # a number of thousands of digits is a ValueError, too many brackets a RecursionError
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"Track: not valid TOML: {error}") from error
-    track = _build(table)
+    """Build a course from TOML text; track_keys.InvalidTrackError names everything wrong."""
+    read = Reader()
+    track = _build(read.toml(text), read)
+    read.finish()  # what follows needs numbers within their ranges
+    if not np.all(track.bounds_max - track.bounds_min >= 1.0):
+        read.note("bounds.max", "must exceed 'bounds.min' by 1 m or more")
+        read.finish()  # everything would lie outside
     if altitude_m is not None:
         track = _raise_to(track, altitude_m)
-    _check_inside(track)
+    _check_inside(track, read)
+    read.finish()
     return track
 
 
-def _build(table: Mapping[str, Any]) -> Track:
+def _build(table: Mapping[str, Any], read: Reader) -> Track:
     read.known(table, _TABLES, "")
     name = table.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidInputError("Track: 'name' must be 1-64 letters, digits, spaces, - or _.")
-    laps = table.get("laps", 1)
-    if isinstance(laps, bool) or not isinstance(laps, int) or not 1 <= laps <= MAX_LAPS:
-        raise InvalidInputError(f"Track: 'laps' must be a whole number from 1 to {MAX_LAPS}.")
+        read.note("name", "must be 1-64 letters, digits, spaces, - or _")
+        name = ""
     gates = read.tables(table, "gates", at_least=1, at_most=MAX_GATES)
     obstacles = read.tables(table, "obstacles", at_least=0, at_most=MAX_OBSTACLES)
     start, bounds = read.table(table, "start"), read.table(table, "bounds")
     read.known(start, {"position", "yaw_deg", "on_ground"}, "start.")
-    on_ground = start.get("on_ground", False)
-    if not isinstance(on_ground, bool):
-        raise InvalidInputError("Track: 'start.on_ground' must be true or false.")
     read.known(bounds, {"min", "max"}, "bounds.")
-    lower, upper = read.point(bounds, "min", "bounds."), read.point(bounds, "max", "bounds.")
-    if not np.all(upper - lower >= 1.0):
-        raise InvalidInputError("Track: 'bounds.max' must exceed 'bounds.min' by 1 m or more.")
     return Track(
         name=name,
-        gates=tuple(_gate(gate, f"gates[{index}].") for index, gate in enumerate(gates)),
+        laps=read.whole(table, "laps", low=1, high=MAX_LAPS, default=1),
         start_position=read.point(start, "position", "start."),
         start_yaw=math.radians(read.number(start, "yaw_deg", "start.", low=-360.0, high=360.0)),
-        bounds_min=lower,
-        bounds_max=upper,
-        laps=laps,
-        obstacles=tuple(_obstacle(pole, f"obstacles[{i}].") for i, pole in enumerate(obstacles)),
-        randomisation=_randomisation(table.get("randomisation", {})),
-        on_ground=on_ground,
+        on_ground=read.switch(start, "on_ground", "start."),
+        bounds_min=read.point(bounds, "min", "bounds."),
+        bounds_max=read.point(bounds, "max", "bounds."),
+        gates=tuple(_gate(gate, f"gates[{i}].", read) for i, gate in enumerate(gates)),
+        obstacles=tuple(
+            _obstacle(one, f"obstacles[{i}].", read) for i, one in enumerate(obstacles)
+        ),
+        randomisation=_randomisation(table.get("randomisation", {}), read),
     )
 
 
-def _gate(table: object, where: str) -> Gate:
-    if not isinstance(table, Mapping):
-        raise InvalidInputError(f"Track: '{where[:-1]}' must be a table.")
+def _gate(value: object, where: str, read: Reader) -> Gate:
+    table = read.entry(value, where)
     read.known(table, {"position", "yaw_deg", "pitch_deg", "size_m", "frame_m", "shape"}, where)
-    shape = table.get("shape", "square")
-    if shape not in ("square", "round"):
-        raise InvalidInputError(f'Track: \'{where}shape\' must be "square" or "round".')
     return Gate(
         position=read.point(table, "position", where),
         yaw=math.radians(read.number(table, "yaw_deg", where, low=-360.0, high=360.0)),
@@ -226,13 +227,12 @@ def _gate(table: object, where: str) -> Gate:
         ),
         size=read.number(table, "size_m", where, low=0.2, high=10.0),
         frame=read.number(table, "frame_m", where, low=0.0, high=2.0, default=0.15),
-        shape=shape,
+        shape="round" if read.choice(table, "shape", where, _SHAPES) == "round" else "square",
     )
 
 
-def _obstacle(table: object, where: str) -> Obstacle:
-    if not isinstance(table, Mapping):
-        raise InvalidInputError(f"Track: '{where[:-1]}' must be a table.")
+def _obstacle(value: object, where: str, read: Reader) -> Obstacle:
+    table = read.entry(value, where)
     read.known(table, {"position", "radius_m", "height_m"}, where)
     return Obstacle(
         position=read.point(table, "position", where),
@@ -241,10 +241,9 @@ def _obstacle(table: object, where: str) -> Obstacle:
     )
 
 
-def _randomisation(table: object) -> Randomisation:
+def _randomisation(value: object, read: Reader) -> Randomisation:
     """Half-widths, all zero where left out."""
-    if not isinstance(table, Mapping):
-        raise InvalidInputError("Track: 'randomisation' must be a table [randomisation].")
+    table = read.entry(value, "randomisation", "must be a table [randomisation]")
     where = "randomisation."
     known = {"gate_position_m", "gate_yaw_deg", "obstacle_position_m", "start_position_m"}
     read.known(table, known | {"mass_kg", "seen_within_m"}, where)
@@ -292,18 +291,19 @@ def _raised(pole: Obstacle, shift: float) -> Obstacle:
     return dataclasses.replace(pole, height=max(pole.height + shift, 0.01))
 
 
-def _check_inside(track: Track) -> None:
+def _check_inside(track: Track, read: Reader) -> None:
     if track.on_ground and track.start_position[2] - track.bounds_min[2] > _STANDING_M:
-        raise InvalidInputError(
-            f"Track: with 'start.on_ground' the start must be {_STANDING_M:g} m or less above the "
-            "ground, which is 'bounds.min'."
+        read.note(
+            "start.position",
+            f"must be {_STANDING_M:g} m or less above the ground, which is 'bounds.min', with "
+            "'start.on_ground'",
         )
     points = {"start.position": track.start_position}
     points |= {f"gates[{i}].position": gate.position for i, gate in enumerate(track.gates)}
     for key, point in points.items():
         if not (np.all(point > track.bounds_min) and np.all(point < track.bounds_max)):
-            raise InvalidInputError(f"Track: '{key}' lies outside the bounds.")
+            read.note(key, "lies outside the bounds")
         place = (float(point[0]), float(point[1]), float(point[2]))
         for i, pole in enumerate(track.obstacles):
             if touches(pole.cylinder, place, place):
-                raise InvalidInputError(f"Track: '{key}' lies inside 'obstacles[{i}]'.")
+                read.note(key, f"lies inside 'obstacles[{i}]'")

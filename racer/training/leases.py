@@ -10,27 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import Status, TrainingEpoch, TrainingRun, UserDroneModel, utc_now
+from racer.jobs.executor import TRIES, Claimed, lease_end
 from racer.training.queries import close_run, is_shown, locked_run, set_status
 
-LEASE_S = 15.0
-_TRIES = 3  # attempts that died without a single new epoch, before the run counts as failed
 _LOOKED_AT = 20  # candidates of one claim: others may be claiming the first ones
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Attempt(Claimed):
     """What executing a run needs, and the number that fences its writes."""
 
-    run_id: str
     drone_id: str
-    number: int
     config: dict[str, Any]
     known_epochs: int  # on record from earlier attempts
 
@@ -61,10 +57,10 @@ def claim(session: Session, worker: str, *, executing: Collection[str]) -> Attem
         set_status(run, Status.TRAINING)
         run.attempt += 1
         run.started_at = run.started_at or utc_now()
-        run.lease_holder, run.lease_until = worker, _lease_end()
+        run.lease_holder, run.lease_until = worker, lease_end()
         newest = select(func.max(TrainingEpoch.epoch)).where(TrainingEpoch.run_id == run.id)
         known = session.scalar(newest) or 0
-        return Attempt(run.id, run.drone_model.drone_id, run.attempt, dict(run.config), known)
+        return Attempt(run.id, run.attempt, run.drone_model.drone_id, dict(run.config), known)
     return None
 
 
@@ -118,7 +114,7 @@ def finished_among(session: Session, run_ids: Collection[str]) -> list[str]:
 
 def executed_run(session: Session, attempt: Attempt) -> TrainingRun | None:
     """The run, locked, if this attempt is still the one that executes it."""
-    run = locked_run(session, attempt.run_id)
+    run = locked_run(session, attempt.id)
     if run is None or run.attempt != attempt.number or run.status is not Status.TRAINING:
         return None
     return run
@@ -129,7 +125,7 @@ def renew(session: Session, attempt: Attempt) -> bool:
     run = executed_run(session, attempt)
     if run is None:
         return False
-    run.lease_until = _lease_end()
+    run.lease_until = lease_end()
     return True
 
 
@@ -146,7 +142,7 @@ def interrupted(session: Session, attempt: Attempt, why: str) -> bool:
     if run is None:
         return False
     run.interruptions += 1
-    if run.interruptions >= _TRIES:
+    if run.interruptions >= TRIES:
         close_run(run, Status.FAILED, why)
         return False
     _queue(run)
@@ -190,7 +186,3 @@ def end_attempt(session: Session, attempt: Attempt, status: Status, error: str |
         return False
     close_run(run, status, error)
     return True
-
-
-def _lease_end() -> datetime:
-    return utc_now() + timedelta(seconds=LEASE_S)

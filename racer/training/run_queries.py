@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
-from racer.errors import ConflictError, InvalidInputError, NotFoundError
+from racer.errors import ConflictError, NotFoundError
 from racer.training.queries import (
     ACTIVE,
     close_run,
@@ -19,8 +18,8 @@ from racer.training.queries import (
     newest_run,
     queue_again,
 )
+from racer.web import paging
 
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 WORDS = {Status.INITIALIZING: "queued", Status.TRAINING: "running"}  # of a run; others as they are
 
 
@@ -66,22 +65,13 @@ def list_runs(
     if drone_id is not None:
         statement = statement.where(UserDroneModel.drone_id == drone_id.lower())
     if before is not None:
-        created_at, last_id = _place(before)
-        same = (TrainingRun.created_at == created_at) & (TrainingRun.id > last_id)
-        statement = statement.where(or_(TrainingRun.created_at < created_at, same))
+        statement = statement.where(paging.after(before, TrainingRun.created_at, TrainingRun.id))
     return session.scalars(statement.limit(limit)).all()
 
 
 def place_of(run: TrainingRun) -> str:
     """Where in the list a run stands; it stays a place when the run is gone."""
-    return f"{(run.created_at - _EPOCH) // _MICROSECOND}-{run.id}"
-
-
-def _place(text: str) -> tuple[datetime, str]:
-    stamp, _, run_id = text.partition("-")
-    if not (stamp.isdecimal() and len(stamp) <= 17 and is_id(run_id)):
-        raise InvalidInputError("`before` must be `next` of the page before.")
-    return _EPOCH + int(stamp) * _MICROSECOND, run_id
+    return paging.place_of(run.created_at, run.id)
 
 
 def _with_owner() -> Select[TrainingRun]:

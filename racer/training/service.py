@@ -24,24 +24,28 @@ from weakref import WeakValueDictionary
 import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, object_session, sessionmaker
 
 from models import Status, UserDroneModel
 from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from racer.jobs.executor import LOOK_S
+from racer.jobs.store import Store
 from racer.settings import Settings
+from racer.sim.airframe import load_airframe
+from racer.tracks.service import course_of
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
 from racer.training.queries import ACTIVE, Progress, Wanted
 from racer.training.run_queries import RunView
 from racer.training.schemas import Sweep
-from racer.training.store import Store
-from racer.training.workers import LOOK_S, Workers
+from racer.training.workers import Workers
 from schemas import DroneDetails
 
 Message = dict[str, Any]
 
 WORKER: Sequence[str] = (sys.executable, "-m", "racer.learning.worker")
 _SEED = 0
+_AIRFRAME = "x500"
 
 log = structlog.get_logger(__name__)
 
@@ -55,14 +59,17 @@ class TrainingService:
         session_factory: sessionmaker[Session],
         *,
         worker: Sequence[str] = WORKER,
+        heard: Callable[[str], None] | None = None,
     ) -> None:
-        """`worker` is the training program, called with `--config FILE --output DIR`."""
+        """`worker` is the training program, called with `--config FILE --output DIR`. `heard` is
+        told the id of each run of which there is something new, its end too."""
         self._store = Store(session_factory)
         self._workers = Workers(settings, self._store, worker, news=self._ring)
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._reads: dict[tuple[str, int, asyncio.Event], asyncio.Task[Progress | None]] = {}
         self._closing = False
+        self._heard = heard
 
     async def __aenter__(self) -> Self:
         """Go on with what an earlier server left unfinished."""
@@ -119,7 +126,9 @@ class TrainingService:
             model = queries.get_model(session, drone_id, lock=True)
             epochs = wanted.training_epochs or model.training_epochs
             return [
-                queries.add_run(session, model, _wanted_run(details, epochs=epochs, seed=seed))
+                queries.add_run(
+                    session, model, _wanted_run(model, details, epochs=epochs, seed=seed)
+                )
                 for details in [_varied(model, variant) for variant in wanted.variants]
                 for seed in wanted.seeds
             ]
@@ -249,6 +258,8 @@ class TrainingService:
         """Wake every follower of the run; the next ones wait for the next ring."""
         if (bell := self._bells.pop(run_id, None)) is not None:
             bell.set()
+        if self._heard is not None:
+            self._heard(run_id)
 
     async def _news(self, run_id: str, bell: asyncio.Event) -> None:
         """Wait for a ring, or a moment when another process executes the run."""
@@ -263,8 +274,7 @@ def _failure(message: str) -> Message:
 
 def _configure(model: UserDroneModel) -> Wanted:
     """The worker's configuration of a drone model; the strings in it were checked on entry."""
-    details = DroneDetails.model_validate(model.drone_details)
-    return _wanted_run(details, epochs=model.training_epochs, seed=_SEED)
+    return _wanted_run(model, _varied(model, {}), epochs=model.training_epochs, seed=_SEED)
 
 
 def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:
@@ -276,19 +286,27 @@ def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(f"A variant's {where}: {first['msg']}.") from error
+        raise InvalidInputError(f"droneDetails' {where}: {first['msg']}.") from error
 
 
-def _wanted_run(details: DroneDetails, *, epochs: int, seed: int) -> Wanted:
-    """A run with these settings."""
+def _wanted_run(model: UserDroneModel, details: DroneDetails, *, epochs: int, seed: int) -> Wanted:
+    """A run of the model with these settings; its course is part of it from now on.
+
+    Raises NotFoundError for a track that the model's owner may not use, InvalidInputError for one
+    that cannot be flown.
+    """
     flight = details.flight_settings()
+    session = object_session(model)
+    assert session is not None  # noqa: S101 - it was just read
+    course = course_of(session, details, model.user.username)
+    course.track.check_room(load_airframe(_AIRFRAME).body.collision_radius_m)
     config = {
         "algorithm": flight.algorithm,
         "epochs": epochs,
         "seed": seed,
-        "track": "toledo",
-        "airframe": "x500",
-        "altitude_m": flight.altitude_m,
+        "track": course.text,
+        "airframe": _AIRFRAME,
+        "altitude_m": course.altitude_m,
         "velocity_limit_m_s": flight.velocity_limit_m_s,
         "yaw_limit_deg_s": flight.yaw_limit_deg_s,
         "wind_speed_m_s": flight.wind_speed_m_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -26,8 +26,12 @@ def assemble(
     *,
     routers: Iterable[APIRouter],
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    large_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
-    """An app with `routers` behind the common middleware; `lifespan` makes its resources."""
+    """An app with `routers` behind the common middleware; `lifespan` makes its resources.
+
+    `large_bodies`: bytes that bodies may have at paths which match a pattern, instead of 2 MiB.
+    """
     app = FastAPIOffline(  # /docs and /redoc from our own host: a laptop may have no internet
         title="Toledo Racer",
         summary="Train, race and fly autonomous drones.",
@@ -42,7 +46,7 @@ def assemble(
     install_error_handlers(app)
     # The last one added is the outermost: an error answer needs its CORS headers too.
     app.add_middleware(EitherSlash, routes=app.routes)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, exceptions=large_bodies or {})
     app.add_middleware(KnownPages, settings=settings)
     app.add_middleware(RequestLog)
     app.add_middleware(

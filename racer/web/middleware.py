@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import AnyStr
 from uuid import uuid4
 
@@ -96,15 +96,19 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 
 
 class BodyLimit:
-    """Refuses to read a request body beyond `max_bytes`.
+    """Refuses to read a request body beyond `max_bytes`; `exceptions` have more, by patterns of
+    paths.
 
     FastAPI's own `max_body_size` answers in plain text, outside CORS and the request log; here the
     refusal is raised where the body is read and becomes a JSON 413 like every other error.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, exceptions: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self._max_bytes = max_bytes
+        self._exceptions = [(re.compile(path), most) for path, most in (exceptions or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,21 +121,27 @@ class BodyLimit:
             else 0
         )
         received = 0
+        most = self._most(scope["path"])
 
         async def counted_receive() -> Message:
             nonlocal received
-            if expected > self._max_bytes:
-                raise self._too_large()
+            if expected > most:
+                raise _too_large(most)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise self._too_large()
+            if received > most:
+                raise _too_large(most)
             return message
 
         await self.app(scope, counted_receive, send)
 
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"The body may have at most {self._max_bytes} bytes.")
+    def _most(self, path: str) -> int:
+        matching = (most for pattern, most in self._exceptions if pattern.fullmatch(path))
+        return next(matching, self._max_bytes)
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"The body may have at most {most} bytes.")
 
 
 class EitherSlash:

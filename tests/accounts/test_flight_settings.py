@@ -49,6 +49,9 @@ def test_nothing_typed_means_the_defaults(nothing: str | None) -> None:
         ({"algorithm": "SAC"}, {"algorithm": "sac"}),
         ({"algorithm": " apg "}, {"algorithm": "apg"}),
         ({"raceType": " knockout "}, {"race_type": "knockout"}),
+        ({"track": " swift\n"}, {"track": "swift", "altitude_m": None}),
+        ({"track": "swift", "flightAltitude": " "}, {"track": "swift", "altitude_m": None}),
+        ({"track": "swift", "flightAltitude": 5}, {"track": "swift", "altitude_m": 5.0}),
     ],
 )
 def test_what_was_typed_counts(details: dict[str, object], changes: dict[str, object]) -> None:

@@ -20,7 +20,7 @@ from racer.flight.topics import topics_of
 from tests.flight.px4_peer import Px4Peer
 from tests.support import claim_slot
 
-NO_POLICIES = Hangar(Path("/nowhere"), "x500")
+NO_POLICIES = Hangar([Path("/nowhere")], "x500")
 TOPICS = topics_of(0)
 
 
@@ -81,7 +81,7 @@ def test_sticks_that_come_with_a_stop_do_not_take_its_place(
 
 
 def test_a_policy_that_cannot_be_read_is_an_answer_not_a_crash() -> None:
-    hangar = Hangar(Path("/" + "n" * 300), "x500")  # no disk has such a name
+    hangar = Hangar([Path("/" + "n" * 300)], "x500")  # no disk has such a name
     with pytest.raises(UnavailableError, match="cannot be read: File name too long"):
         asyncio.run(hangar.fetch("1b4e28ba2fa141d2883f0016d3cca427"))
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from racer.errors import ConflictError, InvalidInputError, NotFoundError, RacerError
-from racer.flight.plan import MAX_RACE_S, load_plan, run_folder
+from racer.flight.plan import MAX_RACE_S, load_plan, policy_folder
 from tests.flight.policies import COURSE, SPEED_LIMIT_M_S, steering_plan, write_steering_policy
 
 
@@ -16,7 +16,7 @@ from tests.flight.policies import COURSE, SPEED_LIMIT_M_S, steering_plan, write_
 def test_a_runs_folder_is_found_by_its_uuid(tmp_path: Path, spelling: object) -> None:
     run = uuid4()
     folder = write_steering_policy(tmp_path / str(run))
-    assert run_folder(tmp_path, spelling(run)) == folder  # type: ignore[operator] # one of three
+    assert policy_folder([tmp_path], spelling(run)) == folder  # type: ignore[operator] # one of three
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,22 @@ def test_a_runs_folder_is_found_by_its_uuid(tmp_path: Path, spelling: object) ->
 )
 def test_what_is_no_uuid_is_not_looked_for(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidInputError, match="UUID"):
-        run_folder(tmp_path, text)
+        policy_folder([tmp_path], text)
 
 
 def test_an_unknown_run_and_one_without_a_policy_are_not_there(tmp_path: Path) -> None:
     run = uuid4()
     with pytest.raises(NotFoundError, match=str(run)):
-        run_folder(tmp_path, str(run))
+        policy_folder([tmp_path], str(run))
     (tmp_path / str(run)).mkdir()  # in training still
     with pytest.raises(NotFoundError, match="Train it to its end"):
-        run_folder(tmp_path, run.hex)
+        policy_folder([tmp_path], run.hex)
+
+
+def test_a_kept_policy_is_found_by_its_own_id(tmp_path: Path) -> None:
+    kept = uuid4()
+    folder = write_steering_policy(tmp_path / "policies" / str(kept))
+    assert policy_folder([tmp_path / "runs", tmp_path / "policies"], str(kept)) == folder
 
 
 def test_a_policy_for_another_airframe_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def flown(seed: int = 0, speed: float = 0.45) -> Evaluation:
 def test_flights_repeat_and_other_seeds_start_elsewhere() -> None:
     first, again, other = flown(), flown(), flown(seed=1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first.flight[0], other.flight[0])
+    assert not np.array_equal(first.flights[0], other.flights[0])
 
 
 def test_passages_are_timed_between_control_steps_and_measured_from_the_centre() -> None:
@@ -59,7 +59,7 @@ def test_passages_are_timed_between_control_steps_and_measured_from_the_centre()
     assert np.abs(steps - np.round(steps)).max() > 0.05  # not on the grid of control steps
     assert (result.times[:, passages:] == 0.0).all()
     # The first start's recorded positions, interpolated to those moments, lie in the gates' planes.
-    path = result.flight[: result.steps[0], 0:3]
+    path = result.flights[: result.steps[0], 0, 0:3]
     for gate, moment, offset in zip(TRACK.gates, steps[0], result.offsets[0], strict=False):
         before = int(moment)
         if before + 1 < len(path):

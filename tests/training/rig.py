@@ -7,7 +7,7 @@ feeds as the ROS 2 node does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from racer.cameras.service import CameraService
 from racer.control.pulse import Pulse
 from racer.control.telemetry import TelemetryHub
 from racer.settings import Settings
+from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
@@ -57,13 +58,18 @@ class Rig:
             yield socket
 
     async def new_model(
-        self, username: str = "ada", *, password: str | None = None, epochs: int = 4
+        self,
+        username: str = "ada",
+        *,
+        password: str | None = None,
+        epochs: int = 4,
+        **details: str,
     ) -> str:
         """The drone_id of a new model of that account, which is made if need be."""
         account = {"username": username} | ({"password": password} if password else {})
         await self.http.post("/users/", json=account)
         headers = await self.signed_in(username, password) if password else {}
-        body = {"title": "First", "training_epochs": epochs, "drone_details": DETAILS}
+        body = {"title": "First", "training_epochs": epochs, "drone_details": DETAILS | details}
         answer = await self.http.post(
             f"/users/{username}/drone-models/", json=body, headers=headers
         )
@@ -85,11 +91,15 @@ class Rig:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, behaviour: str = "good", *, hold_after: int = 0
+    settings: Settings,
+    behaviour: str = "good",
+    *,
+    hold_after: int = 0,
+    worker: Sequence[str] | None = None,
 ) -> AsyncIterator[Rig]:
-    """Serve until the block ends."""
+    """Serve until the block ends; `worker`: another training program than the fake one."""
     vehicle = Vehicle()
-    worker = (*FAKE_WORKER, "--behaviour", behaviour, "--hold-after", str(hold_after))
+    worker = worker or (*FAKE_WORKER, "--behaviour", behaviour, "--hold-after", str(hold_after))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -102,7 +112,7 @@ async def serving(
         ):
             yield
 
-    app = assemble(settings, routers=(accounts, training, runs, cameras), lifespan=lifespan)
+    app = assemble(settings, routers=(accounts, training, runs, tracks, cameras), lifespan=lifespan)
     streams = EndStreams(app)
     config = uvicorn.Config(
         streams,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from models import Status, TrainingRun
 from racer.errors import ConflictError, NotFoundError
+from racer.jobs import executor
 from racer.training import leases, queries, run_queries
 from racer.training.leases import Attempt
 from racer.training.queries import Wanted
@@ -34,7 +35,7 @@ def queue(bench: Bench, drone_id: str, *, again: bool = False) -> str:
 def begin(bench: Bench, drone_id: str) -> Attempt:
     run_id = queue(bench, drone_id)
     attempt = claim(bench)
-    assert attempt.run_id == run_id
+    assert attempt.id == run_id
     return attempt
 
 
@@ -58,9 +59,9 @@ def test_a_run_is_claimed_once(bench: Bench) -> None:
 
 def test_a_claim_that_went_unheard_is_made_again_by_the_same_worker(bench: Bench) -> None:
     run_id = queue(bench, bench.new_model())
-    assert claim(bench, "one").run_id == run_id
+    assert claim(bench, "one").id == run_id
     again = claim(bench, "one")
-    assert (again.run_id, again.number) == (run_id, 2)
+    assert (again.id, again.number) == (run_id, 2)
     assert claim(bench, "one", executing=[run_id]) is None
 
 
@@ -69,11 +70,11 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_fenced(
 ) -> None:
     drone_id = bench.new_model()
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "LEASE_S", -1.0)
+        patch.setattr(executor, "LEASE_S", -1.0)
         old = begin(bench, drone_id)
     assert do(bench, leases.record_epoch, old, METRICS)
     new = claim(bench, "another")
-    assert (new.run_id, new.number, new.known_epochs) == (old.run_id, 2, 1)
+    assert (new.id, new.number, new.known_epochs) == (old.id, 2, 1)
     assert not do(bench, leases.renew, old)
     do(bench, leases.release, old)
     assert not do(bench, leases.interrupted, old, "killed")
@@ -88,9 +89,9 @@ def test_what_a_worker_executes_it_does_not_claim_again(
     """Not when its lease ran out, nor when it was paused and resumed meanwhile."""
     drone_id = bench.new_model()
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "LEASE_S", -1.0)
+        patch.setattr(executor, "LEASE_S", -1.0)
         run_id = queue(bench, drone_id)
-        assert claim(bench, "one").run_id == run_id
+        assert claim(bench, "one").id == run_id
     assert claim(bench, "one", executing=[run_id]) is None
     do(bench, run_queries.pause_run, run_id)
     do(bench, run_queries.resume_run, run_id)
@@ -105,8 +106,8 @@ def test_a_model_shows_its_newest_run_and_after_its_deletion_the_one_before(benc
     do(bench, leases.end_attempt, first, Status.FAILED, "it fell")
     second = queue(bench, drone_id, again=True)
     assert bench.model(drone_id).train_loss is None
-    do(bench, run_queries.resume_run, first.run_id)
-    assert claim(bench).run_id == first.run_id
+    do(bench, run_queries.resume_run, first.id)
+    assert claim(bench).id == first.id
     assert bench.model(drone_id).status is Status.INITIALIZING  # the second one's
     do(bench, run_queries.cancel_run, second)
     do(bench, run_queries.delete_run, second)
@@ -117,7 +118,7 @@ def test_a_model_shows_its_newest_run_and_after_its_deletion_the_one_before(benc
 def test_who_has_fewer_runs_under_way_comes_first_then_who_waits_longest(bench: Bench) -> None:
     busy = [queue(bench, bench.new_model(owner="ada")) for _ in range(3)]
     idle = queue(bench, bench.new_model(owner="bob"))
-    assert [claim(bench, str(n)).run_id for n in range(4)] == [busy[0], idle, busy[1], busy[2]]
+    assert [claim(bench, str(n)).id for n in range(4)] == [busy[0], idle, busy[1], busy[2]]
 
 
 def test_simultaneous_claims_share_nothing(bench: Bench) -> None:
@@ -125,7 +126,7 @@ def test_simultaneous_claims_share_nothing(bench: Bench) -> None:
     with ThreadPoolExecutor(6) as pool:
         claimed = list(pool.map(lambda n: claim(bench, f"worker {n}"), range(6)))
     left = [claim(bench, "the last") for _ in range(6 - len([c for c in claimed if c]))]
-    taken = [c.run_id for c in [*claimed, *left] if c is not None]
+    taken = [c.id for c in [*claimed, *left] if c is not None]
     assert sorted(taken) == sorted(runs)
 
 
@@ -148,7 +149,7 @@ def test_runs_of_dead_processes_are_queued_again_and_others_left(bench: Bench) -
     queue(bench, bench.new_model())
     second = claim(bench, "another")
     freed = do(bench, leases.free_runs_of_the_dead, lambda holder: holder == "another")
-    assert freed == [second.run_id]
+    assert freed == [second.id]
     assert not do(bench, leases.record_epoch, second, METRICS)
     assert do(bench, leases.record_epoch, first, METRICS)
 
@@ -171,13 +172,13 @@ def test_an_epoch_that_was_stored_is_not_stored_twice(bench: Bench) -> None:
     attempt = begin(bench, bench.new_model())
     assert do(bench, leases.record_epoch, attempt, METRICS)
     assert do(bench, leases.record_epoch, attempt, METRICS)
-    assert bench.epochs(attempt.run_id) == [1]
+    assert bench.epochs(attempt.id) == [1]
 
 
 def test_a_cancelled_run_stays_cancelled(bench: Bench) -> None:
     drone_id = bench.new_model()
     attempt = begin(bench, drone_id)
-    assert do(bench, queries.cancel, drone_id) == attempt.run_id
+    assert do(bench, queries.cancel, drone_id) == attempt.id
     assert not do(bench, leases.record_epoch, attempt, METRICS)
     assert not do(bench, leases.end_attempt, attempt, Status.FINISHED, None)
     assert claim(bench, "another") is None
@@ -208,7 +209,7 @@ def test_epochs_and_cancels_at_the_same_moment_never_deadlock(bench: Bench) -> N
                 do(bench, leases.record_epoch, attempt, METRICS | {"epoch": epoch})
                 for epoch in range(1, 30)
             ]
-            assert cancelled.result() == attempt.run_id
+            assert cancelled.result() == attempt.id
         return stored
 
     with ThreadPoolExecutor(8) as threads:

@@ -13,7 +13,8 @@ import pytest
 
 from models import Status, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
-from racer.training.worker_process import TrainingFailedError, epochs_of
+from racer.jobs.child import ChildFailedError
+from racer.training.worker_process import epochs_of
 from tests.training.conftest import DONE, Bench, collect, gone, numbers, play, until
 
 
@@ -127,7 +128,7 @@ def test_the_worker_does_not_learn_the_servers_secrets(
     )
 
     async def scenario() -> None:
-        with pytest.raises(TrainingFailedError, match=r"^told \[\]$"):
+        with pytest.raises(ChildFailedError, match=r"^told \[\]$"):
             async for _ in epochs_of([sys.executable, "-c", program], log_file=tmp_path / "log"):
                 pass
 

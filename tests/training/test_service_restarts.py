@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from models import Status, TrainingRun, utc_now
-from racer.training import leases, queries, workers
+from racer.jobs import executor
+from racer.jobs.store import Store
+from racer.training import leases, queries
 from racer.training.queries import Wanted
-from racer.training.store import Store
 from tests.support import REPOSITORY, wait_for
 from tests.training.conftest import (
     DONE,
@@ -39,7 +40,7 @@ def test_a_run_of_another_machine_is_taken_up_when_its_lease_has_run_out(
         queries.start_or_join(
             session, drone_id, lambda _: Wanted({"seed": 0, "epochs": 4}, {}), again=False
         )
-    monkeypatch.setattr(leases, "LEASE_S", 1.0)
+    monkeypatch.setattr(executor, "LEASE_S", 1.0)
     with bench.database.session() as session:
         old = leases.claim(session, "elsewhere boot 1 0.0 x", executing=[])
     assert old is not None
@@ -48,7 +49,7 @@ def test_a_run_of_another_machine_is_taken_up_when_its_lease_has_run_out(
         async with bench.service() as service:
             assert (await collect(service, drone_id))[-1] == DONE
         [run] = bench.runs(drone_id)
-        assert (run.id, run.attempt) == (old.run_id, 2)
+        assert (run.id, run.attempt) == (old.id, 2)
 
     play(scenario())
 
@@ -76,7 +77,7 @@ def test_a_server_that_lost_its_lease_stops_training(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drone_id = bench.new_model()
-    monkeypatch.setattr(workers, "LEASE_S", 0.3)
+    monkeypatch.setattr(executor, "LEASE_S", 0.3)
 
     async def scenario() -> None:
         async with bench.service(hold_after=2) as service:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from models import User
-from racer.training.store import Store
+from racer.jobs.store import Store
 from tests.training.conftest import Bench, bench_on, play
 
 

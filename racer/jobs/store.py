@@ -1,4 +1,4 @@
-"""How the training slice reaches the database: short transactions in threads.
+"""How long-lived work reaches the database: short transactions in threads.
 
 The event loop never waits for SQL, and no session is held across a wait. Reading transactions say
 so, which lets SQLite read beside a writer.
@@ -63,6 +63,6 @@ class Store:
             try:
                 return await self.write(work, *args, **kwargs)
             except (OperationalError, InterfaceError) as error:
-                log.warning("training_store_unreachable", retry_in_s=pause, error=str(error.orig))
+                log.warning("database_unreachable", retry_in_s=pause, error=str(error.orig))
             await asyncio.sleep(pause)
         return await self.write(work, *args, **kwargs)

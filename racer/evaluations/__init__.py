@@ -1,0 +1,1 @@
+"""Evaluations of policies as jobs: completion, times, crashes, trajectories, comparisons."""

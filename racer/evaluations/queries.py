@@ -1,0 +1,100 @@
+"""Statements on evaluations. Who is executed and how that ended is the job's (racer.jobs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager
+
+from models import Evaluation, Job, JobStatus, Policy, User
+from racer.errors import ConflictError, NotFoundError
+from racer.evaluations.schemas import EvaluationFilter
+from racer.jobs.service import submit
+from racer.web.paging import after
+
+KIND = "evaluation"
+_ID_LENGTH = 36
+
+
+def get_policy(session: Session, policy_id: str) -> Policy:
+    """The policy; NotFoundError when there is none."""
+    policy = session.get(Policy, policy_id) if _is_id(policy_id) else None
+    if policy is None:
+        raise NotFoundError("There is no policy of that id.")
+    return policy
+
+
+def add(session: Session, policy: Policy, settings: dict[str, Any]) -> Evaluation:
+    """Queue an evaluation of the policy, under its owner."""
+    job = submit(session, KIND, settings | {"policy_id": policy.id})
+    evaluation = Evaluation(policy=policy, user=policy.user, job=job, settings=settings)
+    session.add(evaluation)
+    session.flush()
+    return evaluation
+
+
+def ended(session: Session, job: Job) -> None:
+    """Keep what the job found; it is told once, in the transaction that ends the job."""
+    evaluation = session.scalar(select(Evaluation).where(Evaluation.job_id == job.id))
+    if evaluation is None or job.status is not JobStatus.FINISHED or job.result is None:
+        return
+    found = job.result
+    evaluation.report, evaluation.conditions = found["report"], found["conditions"]
+    evaluation.flights = found["flights"]
+    job.result = None  # it is here now, and long
+
+
+def get(session: Session, evaluation_id: str) -> Evaluation:
+    """The evaluation with its job, policy and owner; NotFoundError when there is none."""
+    wanted = _whole().where(Evaluation.id == evaluation_id)
+    evaluation = session.scalar(wanted) if _is_id(evaluation_id) else None
+    if evaluation is None:
+        raise NotFoundError("There is no evaluation of that id.")
+    return evaluation
+
+
+def get_finished(session: Session, evaluation_id: str) -> tuple[Evaluation, dict[str, Any]]:
+    """With its flights, start by start; ConflictError when it has not finished."""
+    evaluation = get(session, evaluation_id)
+    session.refresh(evaluation, ["flights"])
+    if evaluation.flights is None:
+        raise ConflictError(
+            f"The evaluation {evaluation.id} is {evaluation.job.status}, so there is nothing to "
+            "compare. Only finished ones can be."
+        )
+    return evaluation, evaluation.flights
+
+
+def listed(session: Session, wanted: EvaluationFilter, *, limit: int) -> Sequence[Evaluation]:
+    """The newest first. InvalidInputError when `before` is no place in that order."""
+    statement = _whole().order_by(Evaluation.created_at.desc(), Evaluation.id)
+    if wanted.status:
+        statement = statement.where(Job.status.in_([JobStatus(word) for word in wanted.status]))
+    if wanted.username is not None:
+        statement = statement.where(User.username == wanted.username)
+    if wanted.policy_id is not None:
+        statement = statement.where(Evaluation.policy_id == wanted.policy_id)
+    if wanted.before is not None:
+        statement = statement.where(after(wanted.before, Evaluation.created_at, Evaluation.id))
+    return session.scalars(statement.limit(limit)).all()
+
+
+def _whole() -> Select[Evaluation]:
+    return (
+        select(Evaluation)
+        .join(Evaluation.job)
+        .join(Evaluation.policy)
+        .join(Evaluation.user)
+        .options(
+            contains_eager(Evaluation.job),
+            contains_eager(Evaluation.policy),
+            contains_eager(Evaluation.user),
+        )
+    )
+
+
+def _is_id(text: str) -> bool:
+    """Whether it can be an id: databases refuse some texts."""
+    return len(text) <= _ID_LENGTH and text.isascii() and text.isprintable()

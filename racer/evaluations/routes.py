@@ -1,0 +1,220 @@
+"""`/policies/{policy_id}/evaluations` and `/evaluations`: ask for them, read, compare, delete.
+
+Reading is free, as everywhere here; the rest belongs to the policy's owner.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse
+
+from auth import OptionalUser, require_write_access
+from database import SessionDep
+from models import Evaluation
+from racer.errors import ConflictError, InvalidInputError
+from racer.evaluations import queries
+from racer.evaluations.comparison import difference_of, pairs_of, require_same, same_gusts
+from racer.evaluations.schemas import (
+    Comparison,
+    EvaluationFilter,
+    EvaluationIn,
+    EvaluationOut,
+    EvaluationPage,
+    EvaluationSummary,
+    Pair,
+    Side,
+)
+from racer.evaluations.service import FLIGHTS_FILE
+from racer.jobs.service import JobService
+from racer.sim.track import track_names
+from racer.web.paging import place_of
+from schemas import ErrorOut
+
+router = APIRouter(tags=["evaluations"])
+_Responses = dict[int | str, dict[str, Any]]
+_NOT_FOUND: _Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
+_CONFLICT: _Responses = {409: {"model": ErrorOut, "description": "It has not finished."}}
+_WRITING: _Responses = _NOT_FOUND | {
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
+}
+_BINARY = "application/octet-stream"
+_NPZ: _Responses = {200: {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+def _jobs(request: Request) -> JobService:
+    service: JobService = request.app.state.jobs
+    return service
+
+
+Jobs = Annotated[JobService, Depends(_jobs)]
+
+
+def _added(
+    policy_id: str, wanted: EvaluationIn, session: SessionDep, visitor: OptionalUser
+) -> EvaluationOut:
+    """A new evaluation, committed: whoever executes it looks at the database."""
+    policy = queries.get_policy(session, policy_id)
+    require_write_access(policy.user, visitor)
+    if wanted.track is not None and wanted.track not in track_names():
+        raise InvalidInputError(
+            f"There is no track '{wanted.track}'. Shipped ones: {', '.join(track_names())}."
+        )
+    added = _whole(queries.add(session, policy, wanted.model_dump()))
+    session.commit()
+    return added
+
+
+def _own_job(evaluation_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+    """The job of an evaluation that the visitor may change. Ends the request's transaction, since
+    the service writes in its own."""
+    evaluation = queries.get(session, evaluation_id)
+    require_write_access(evaluation.user, visitor)
+    found = evaluation.job_id
+    session.commit()
+    return found
+
+
+OwnJob = Annotated[str, Depends(_own_job, scope="function")]
+
+
+@router.post(
+    "/policies/{policy_id}/evaluations",
+    summary="Evaluate a policy",
+    status_code=202,
+    responses=_WRITING,
+)
+async def evaluate(
+    added: Annotated[EvaluationOut, Depends(_added, scope="function")], jobs: Jobs
+) -> EvaluationOut:
+    """Queue a job that flies it in simulation from fresh starts."""
+    jobs.wake()
+    return added
+
+
+@router.get("/evaluations", summary="List evaluations, the newest first")
+def list_evaluations(
+    session: SessionDep, wanted: Annotated[EvaluationFilter, Query()]
+) -> EvaluationPage:
+    """A page of them; `next` is null on the last one."""
+    found = queries.listed(session, wanted, limit=wanted.limit + 1)
+    shown = found[: wanted.limit]
+    last = shown[-1] if len(found) > wanted.limit else None
+    return EvaluationPage(
+        evaluations=[EvaluationSummary(**_summary(evaluation)) for evaluation in shown],
+        next=place_of(last.created_at, last.id) if last else None,
+    )
+
+
+@router.get(
+    "/evaluations/compare",
+    summary="Compare two evaluations, start by start",
+    responses=_NOT_FOUND | _CONFLICT,
+)
+def compare(
+    session: SessionDep,
+    a: Annotated[str, Query(max_length=100)],
+    b: Annotated[str, Query(max_length=100)],
+) -> Comparison:
+    """Of two policies that were flown under the same conditions, from the same starts."""
+    evaluation_a, flights_a = queries.get_finished(session, a)
+    evaluation_b, flights_b = queries.get_finished(session, b)
+    conditions, conditions_b = evaluation_a.conditions or {}, evaluation_b.conditions or {}
+    require_same(conditions, conditions_b)
+    pairs = pairs_of(flights_a["course_time_s"], flights_b["course_time_s"])
+    return Comparison(
+        conditions=conditions,
+        same_gusts=same_gusts(conditions, conditions_b),
+        a=_side(evaluation_a, "a", pairs),
+        b=_side(evaluation_b, "b", pairs),
+        both_finished=sum(pair.a_s is not None and pair.b_s is not None for pair in pairs),
+        difference=difference_of(pairs),
+        starts=pairs,
+    )
+
+
+@router.get("/evaluations/{evaluation_id}", summary="Read an evaluation", responses=_NOT_FOUND)
+def read_evaluation(evaluation_id: str, session: SessionDep) -> EvaluationOut:
+    """Its state and, when it has finished, its report."""
+    return _whole(queries.get(session, evaluation_id))
+
+
+@router.get(
+    "/evaluations/{evaluation_id}/trajectories",
+    summary="The first flights, step by step",
+    response_class=FileResponse,
+    responses=_NOT_FOUND | _CONFLICT | _NPZ,
+)
+def read_trajectories(evaluation_id: str, session: SessionDep, jobs: Jobs) -> FileResponse:
+    """NumPy's `.npz`, the flights one after the other: `steps` (F,) of each; then for all steps
+    `t` (T,) s from its flight's start, `position` (T, 3) m in the world (ENU), `quaternion` (T, 4)
+    scalar first, body (FLU) to world, `gates_passed` (T,)."""
+    evaluation = queries.get(session, evaluation_id)
+    path: Path = jobs.folder_of(evaluation.job_id) / FLIGHTS_FILE
+    if evaluation.report is None or not path.is_file():
+        raise ConflictError(
+            f"The evaluation is {evaluation.job.status} and has no trajectories"
+            + (" on this server: its files are gone." if evaluation.report else " yet.")
+        )
+    return FileResponse(path, filename=f"{evaluation.id}.npz", media_type=_BINARY)
+
+
+@router.post(
+    "/evaluations/{evaluation_id}/cancel",
+    summary="End an evaluation",
+    status_code=204,
+    responses=_WRITING | _CONFLICT,
+)
+async def cancel_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
+    """At once; one that has ended is a conflict."""
+    await jobs.cancel(job_id)
+
+
+@router.delete(
+    "/evaluations/{evaluation_id}",
+    summary="Forget an evaluation",
+    status_code=204,
+    responses=_WRITING,
+)
+async def delete_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
+    """With its trajectories, whatever its state."""
+    await jobs.delete(job_id)
+
+
+def _side(evaluation: Evaluation, name: str, pairs: list[Pair]) -> Side:
+    faster = [pair for pair in pairs if pair.faster == name]
+    return Side(
+        evaluation=EvaluationSummary(**_summary(evaluation)),
+        faster=len(faster),
+        finished_alone=sum(pair.a_s is None or pair.b_s is None for pair in faster),
+    )
+
+
+def _whole(evaluation: Evaluation) -> EvaluationOut:
+    return EvaluationOut(
+        **_summary(evaluation), conditions=evaluation.conditions, report=evaluation.report
+    )
+
+
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    job, policy = evaluation.job, evaluation.policy
+    report = evaluation.report or {}
+    laps = report.get("lap_time") or {}
+    return {
+        "id": evaluation.id,
+        "policy_id": policy.id,
+        "policy_name": policy.name,
+        "policy_version": policy.version,
+        "username": evaluation.user.username,
+        "status": job.status.value,
+        "error": job.error,
+        "settings": evaluation.settings,
+        "completion": report.get("completion"),
+        "best_lap_s": laps.get("best"),
+        "median_lap_s": laps.get("median"),
+        "created_at": evaluation.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }

@@ -1,0 +1,167 @@
+"""One child process that works: started politely, read line by line, never left behind.
+
+The child speaks JSON lines on standard output: objects, of which one is the last, or
+`{"error": "text for a person"}`. Its standard error goes to a file, so that no pipe can fill up
+and the last lines are at hand when it dies without a word. It runs at low priority in a session
+of its own (Ctrl-C reaches only the server) and dies with the server (racer.process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from racer.process import PARENT_VARIABLE
+from racer.settings import REPOSITORY
+
+_NICENESS = 10  # above our own, so that requests come first
+_TERM_GRACE_S = 0.6  # stopping the server may take one second altogether
+_EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close its threads
+_LONGEST_LINE_BYTES = 1 << 20
+_LOG_LINES_TOLD = 3
+_LOG_BYTES_READ = 8_192
+_LONGEST_LOG_BYTES = 1 << 20
+_TERMINATED = 128 + signal.SIGTERM  # how our programs end when they are told to
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL"})
+
+Message = dict[str, Any]
+log = structlog.get_logger(__name__)
+
+
+class ChildFailedError(Exception):
+    """The work ended without success; the text is for the person who started it."""
+
+    def __init__(self, message: str, *, disk_full: bool = False) -> None:
+        """`disk_full`: it can be done once there is room."""
+        super().__init__(message)
+        self.disk_full = disk_full
+
+
+class ChildInterruptedError(Exception):
+    """Somebody killed the process, which is no fault of the work."""
+
+
+async def messages_of(
+    command: Sequence[str], *, log_file: Path, noun: str, is_last: Callable[[Message], bool]
+) -> AsyncGenerator[Message, None]:
+    """Run the process and yield its messages, up to the one that `is_last`.
+
+    Ends normally only after that one. Raises ChildFailedError with the child's own words, or with
+    what is known of its end (`noun` says what it did: training, job), ChildInterruptedError when a
+    signal ended it. However the caller leaves, the process and its children are gone afterwards.
+    """
+    async with _process(command, log_file) as child:
+        done = False
+        async with aclosing(_objects(child, noun)) as objects:
+            async for message in objects:
+                if "error" in message:
+                    disk_full = message.get("disk_full") is True
+                    raise ChildFailedError(str(message["error"]), disk_full=disk_full)
+                done = is_last(message)
+                yield message
+                if done:
+                    break
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_GRACE_S):
+                await child.wait()
+        if not done:
+            obituary = await asyncio.to_thread(_obituary, noun, child.returncode, log_file)
+            if child.returncode == _TERMINATED or (child.returncode or 0) < 0:
+                raise ChildInterruptedError(obituary)
+            raise ChildFailedError(obituary)
+
+
+@asynccontextmanager
+async def _process(
+    command: Sequence[str], log_file: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    with log_file.open("ab") as errors:  # after what an interrupted attempt said
+        if errors.tell() > _LONGEST_LOG_BYTES:
+            errors.truncate(0)
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            limit=_LONGEST_LINE_BYTES,
+            start_new_session=True,
+            cwd=REPOSITORY,
+            env=_environment(),
+        )
+    try:
+        with suppress(ProcessLookupError):  # before it starts threads, which inherit this
+            os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + _NICENESS, 19))
+        yield child
+    finally:
+        await _stop(child)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what only the server needs to know. Settings reads names in either case."""
+    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
+    return inherited | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    """Ask the process group to end, insist soon after, and wait until it has."""
+    for sent, patience in ((signal.SIGTERM, _TERM_GRACE_S), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, sent)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await child.wait()
+                return
+
+
+async def _objects(child: asyncio.subprocess.Process, noun: str) -> AsyncGenerator[Message, None]:
+    """The JSON objects among the lines; a library's stray print is logged and passed over."""
+    assert child.stdout is not None  # noqa: S101 - we asked for a pipe
+    while True:
+        try:
+            line = await child.stdout.readline()
+        except ValueError as error:
+            raise ChildFailedError(
+                f"The {noun} process wrote a line longer than 1 MiB where a message belongs."
+            ) from error
+        if not line:
+            return
+        try:
+            message = json.loads(line)
+        except ValueError:  # also a UnicodeDecodeError
+            message = None
+        if isinstance(message, dict):
+            yield message
+        else:
+            log.warning(f"{noun}_stray_output", line=line[:200])
+
+
+def _obituary(noun: str, returncode: int | None, log_file: Path) -> str:
+    """What is known about a process that ended without its last word."""
+    if returncode == -signal.SIGKILL:
+        return (
+            f"The {noun} process was killed, most likely because memory ran out. "
+            f"Start the {noun} again when there is more of it."
+        )
+    if returncode is None:
+        how = "stopped reporting"
+    elif returncode < 0:
+        how = f"was ended by signal {-returncode} ({signal.Signals(-returncode).name})"
+    else:
+        how = f"ended early with exit code {returncode}"
+    return f"The {noun} process {how}.{_last_words(log_file)}"
+
+
+def _last_words(log_file: Path) -> str:
+    with log_file.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES_READ))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f" It said: {' | '.join(lines[-_LOG_LINES_TOLD:])}" if lines else ""

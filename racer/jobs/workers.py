@@ -1,0 +1,178 @@
+"""Executes jobs: keeps a child process for each that it claims, and records its end.
+
+Every server process has one of these, and any number of them share a database
+(racer.jobs.executor, racer.jobs.leases).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import shutil
+import time
+from collections.abc import Collection
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from models import JobStatus
+from racer.errors import NotFoundError
+from racer.jobs import leases
+from racer.jobs.child import ChildFailedError, ChildInterruptedError, Message, messages_of
+from racer.jobs.executor import Executor, Leases, plain
+from racer.jobs.kinds import JobKind
+from racer.jobs.leases import Attempt, End
+from racer.jobs.store import Store
+from racer.settings import Settings
+
+_PROGRESS_S = 0.5  # between two writes of a job's progress
+
+log = structlog.get_logger(__name__)
+
+
+class Workers(Executor[Attempt, End]):
+    """An async context manager that lives as long as the server."""
+
+    def __init__(self, settings: Settings, store: Store, kinds: Collection[JobKind]) -> None:
+        statements = Leases(
+            partial(leases.claim, kinds=kinds),
+            leases.free_jobs_of_the_dead,
+            leases.renew,
+            leases.release,
+        )
+        super().__init__(store, statements, noun="job", most=settings.max_jobs)
+        self._kinds = kinds
+        self._jobs_dir = settings.data_dir.resolve() / "jobs"
+
+    def folder_of(self, job_id: str) -> Path:
+        """Where the job's files are. NotFoundError when that is no id."""
+        if not _is_id(job_id):
+            raise NotFoundError("There is no job of that id.")
+        return self._jobs_dir / job_id
+
+    async def forget(self, job_ids: Collection[str]) -> None:
+        """Delete jobs with their files, whatever they do."""
+        await self._store.write_patiently(leases.delete, job_ids)
+        for job_id in job_ids:
+            await self.stop(self.work_on(job_id))
+            await asyncio.to_thread(_remove, self.folder_of(job_id))
+
+    async def tidy_up(self) -> None:
+        """Delete the folders of jobs that are no more: one was killed while it deleted them."""
+        folders = await asyncio.to_thread(lambda: [*self._jobs_dir.glob("*/")])
+        names = [folder.name for folder in folders if _is_id(folder.name)]
+        known = await self._store.read(leases.known_among, names)
+        for name in set(names) - set(known):
+            await asyncio.to_thread(_remove, self._jobs_dir / name)
+
+    async def sweep(self) -> None:
+        """Delete jobs that nobody wants any more."""
+        if found := await self._store.read(leases.unwanted, self._kinds):
+            await self.forget(found)
+            log.info("jobs_deleted", count=len(found))
+
+    async def work(self, attempt: Attempt) -> End:
+        """Run the job's program to its end; how that was."""
+        try:
+            return await self._result(attempt)
+        except ChildInterruptedError as interruption:
+            return End(None, plain(interruption))
+        except ChildFailedError as failure:
+            return End(JobStatus.FAILED, plain(failure))
+        except OSError as failure:
+            if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+                why = "The disk is full. Make room and start it again."
+                return End(JobStatus.FAILED, why)
+            why = f"The {attempt.kind.name} process could not be run: {failure}"
+            memory = failure.errno in (errno.EAGAIN, errno.ENOMEM)  # there may be some later
+            return End(None if memory else JobStatus.FAILED, plain(why))
+        except SQLAlchemyError:
+            raise  # the job is claimed again when the database is back
+        except Exception as fault:  # or it would be tried for ever
+            log.exception("job_not_executed", id=attempt.id)
+            return _stumbled(fault)
+
+    async def conclude(self, attempt: Attempt, end: End) -> None:
+        """Record the end, and let its kind hear of it."""
+        try:
+            status = await self._store.write_patiently(leases.end, attempt, end)
+        except (OperationalError, InterfaceError):
+            raise  # the job is claimed again when the database is back
+        except Exception as fault:  # the kind's `ended`: to call it again would change nothing
+            log.exception("job_end_not_told", id=attempt.id)
+            fallen = partial(leases.end, tell=False)
+            status = await self._store.write_patiently(fallen, attempt, _stumbled(fault))
+        if status is not None:
+            again = status is JobStatus.QUEUED
+            log.info("job_interrupted" if again else "job_ended", id=attempt.id,
+                     attempt=attempt.number, kind=attempt.kind.name, status=status.value,
+                     error=end.error)  # fmt: skip
+
+    async def _result(self, attempt: Attempt) -> End:
+        command, log_file = await asyncio.to_thread(self._prepare, attempt)
+        told = messages_of(command, log_file=log_file, noun=attempt.kind.name, is_last=_is_result)
+        result: dict[str, Any] | None = None
+        written_s = -_PROGRESS_S
+        async with aclosing(told) as messages:
+            async for message in messages:
+                if _is_result(message):
+                    result = _finite(message["result"])
+                elif "progress" in message:
+                    progress = _share(message["progress"])
+                    if time.monotonic() - written_s < _PROGRESS_S:
+                        continue
+                    written_s = time.monotonic()
+                    if not await self._store.write(leases.record_progress, attempt, progress):
+                        raise ChildFailedError("It was deleted or cancelled.")
+        return End(JobStatus.FINISHED, result=result)
+
+    def _prepare(self, attempt: Attempt) -> tuple[list[str], Path]:
+        """The job's folder with its program's configuration."""
+        folder = self.folder_of(attempt.id)
+        self._jobs_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "config.json"
+        config.write_text(json.dumps(attempt.config, indent=2) + "\n", encoding="utf-8")
+        command = [*attempt.kind.program, "--config", str(config), "--output", str(folder)]
+        return command, folder / "job.log"
+
+
+def _is_result(message: Message) -> bool:
+    return isinstance(message.get("result"), dict)
+
+
+def _finite(result: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(result, allow_nan=False)
+    except ValueError as error:
+        raise ChildFailedError("The result holds NaN or infinity.") from error
+    return result
+
+
+def _share(progress: object) -> float:
+    if isinstance(progress, int | float) and 0.0 <= progress <= 1.0:
+        return float(progress)
+    raise ChildFailedError(f"A job's progress goes from 0 to 1, not to {progress!r:.40}.")
+
+
+def _stumbled(fault: Exception) -> End:
+    return End(JobStatus.FAILED, f"The server stumbled over {type(fault).__name__}; see its log.")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # the next start tries again
+        log.warning("job_folder_not_deleted", folder=str(folder))

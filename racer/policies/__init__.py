@@ -1,0 +1,1 @@
+"""Versions of trained policies: kept, listed, sent, taken in, exported, deleted."""

@@ -1,0 +1,108 @@
+"""Races as jobs: made of a race's row and its entries, and what their end changes."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import Job, JobStatus, Race, RaceEntry, RaceStatus, utc_now
+from racer.errors import ConflictError
+from racer.jobs.service import JobKind, submit
+from racer.races import ratings, references
+from racer.races.references import reference_kind
+from racer.racing.config import FEWEST, race_config
+from racer.settings import Settings
+
+__all__ = ["race_kind", "races_folder", "reference_kind", "start"]
+KIND = "race"
+_SEED_BITS = 63
+
+
+def races_folder(settings: Settings) -> Path:
+    """Where the copies of entered policies lie: a folder a race, in it one an entry."""
+    return settings.data_dir.resolve() / "races"
+
+
+def race_kind(settings: Settings) -> JobKind:
+    """What the job service has to know of races."""
+    program = (
+        *(sys.executable, "-m", "racer.racing.job"),
+        *("--policies", str(races_folder(settings))),
+        *("--compile-cache", str(settings.data_dir.resolve() / "jax_cache")),
+    )
+    wanted = select(Race.job_id).where(Race.job_id.is_not(None))
+    return JobKind(KIND, program, ended, wanted=wanted)  # type: ignore[arg-type]  # none is null
+
+
+def start(session: Session, race: Race) -> None:
+    """Close the entries, draw the seed and queue the race. The race must be locked and open.
+
+    Raises ConflictError when too few entered, InvalidInputError when it cannot be flown. Call
+    JobService.wake() after the commit.
+    """
+    least = FEWEST[race.format]  # type: ignore[index]  # a format, from RaceIn
+    if len(race.entries) < least:
+        raise ConflictError(
+            f"A race of this format needs {least} entries and has {len(race.entries)}: wait for "
+            "more, or cancel it."
+        )
+    race.seed = secrets.randbits(_SEED_BITS)
+    config = _config(race)
+    race_config(config).load_track()
+    race.job = submit(session, KIND, config)
+    race.status, race.started_at = RaceStatus.RUNNING, utc_now()
+    references.ask_for(session, race)
+
+
+def ended(session: Session, job: Job) -> None:
+    """Keep the result, in the transaction that ends the job."""
+    held = select(Race).where(Race.job_id == job.id).with_for_update()
+    race = session.scalar(held.execution_options(populate_existing=True))
+    if race is None or race.status is not RaceStatus.RUNNING:
+        return
+    race.finished_at = utc_now()
+    if job.status is JobStatus.FINISHED and job.result is not None:
+        _keep(session, race, job.result)
+        race.status = RaceStatus.FINISHED
+        job.result = None  # it is in the entries now, and long
+        return
+    cancelled = job.status is JobStatus.CANCELLED
+    race.status = RaceStatus.CANCELLED if cancelled else RaceStatus.FAILED
+    race.error = job.error
+
+
+def _config(race: Race) -> dict[str, Any]:
+    """What the race's process is given; nothing in it comes from a client but through checks."""
+    return {
+        "format": race.format,
+        "track": race.track,
+        "laps": race.laps,
+        "airframe": race.airframe,
+        "seed": race.seed,
+        **race.settings,
+        "entrants": [
+            {
+                "id": entry.number,
+                "name": f"{entry.username}: {entry.policy_name} {entry.policy_version}"[:128],
+                "policy": f"{race.id}/{entry.id}",
+            }
+            for entry in race.entries
+        ],
+    }
+
+
+def _keep(session: Session, race: Race, result: dict[str, Any]) -> None:
+    race.heats = result["heats"]
+    rows = {row["id"]: row for row in result["ranking"]}
+    flown: list[RaceEntry] = []
+    for entry in race.entries:
+        row = rows[entry.number]
+        entry.result, entry.rank, entry.score_s = row, row["rank"], row.get("score_s")
+        if row["status"] != "refused":
+            flown.append(entry)
+    ratings.rate(session, race, flown)

@@ -1,0 +1,285 @@
+"""Tracks: list, read, download and draw; check, post, replace, share and delete one's own.
+
+Reading is free for what ships with the product, is shared, or is an open account's; the rest
+belongs to the owner. A text is checked before the first query: no transaction waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+import crud
+from auth import OptionalUser, require_write_access
+from database import SessionDep
+from models import User, UserTrack
+from racer.errors import ConflictError
+from racer.policy.tables import track_table
+from racer.sim.track import Track, parse_track, track_names
+from racer.sim.track_keys import MAX_TEXT_BYTES, InvalidTrackError
+from racer.tracks import courses, queries, service
+from racer.tracks.drawing import draw
+from racer.tracks.schemas import (
+    TrackChange,
+    TrackCheck,
+    TrackFilter,
+    TrackOut,
+    TrackPage,
+    TrackProblem,
+    TrackSummary,
+)
+from schemas import ErrorOut
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["tracks"])
+_TEXT_TYPES = frozenset({"", "text/plain", "application/toml", "text/toml"})
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorOut, "description": "No such track that the visitor may see."}
+}
+_OWN = _NOT_FOUND | {
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
+    409: {"model": ErrorOut, "description": "The track ships with the product."},
+}
+_SENT: dict[int | str, dict[str, Any]] = {
+    413: {"model": ErrorOut, "description": f"The text is longer than {MAX_TEXT_BYTES} bytes."},
+    415: {"model": ErrorOut, "description": "The body is neither TOML nor JSON."},
+}
+_TAKEN: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorOut, "description": "The user has another track of that name."}
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/toml": {"schema": {"type": "string"}},
+            "text/plain": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+class _Sent(NamedTuple):
+    """A body as it came."""
+
+    body: bytes
+    is_json: bool
+
+
+class _Text(NamedTuple):
+    """A text that is a course."""
+
+    content: str
+    track: Track
+
+
+async def _sent(request: Request) -> _Sent:
+    """The body, of which no more is read than a course may have."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _TEXT_TYPES and kind != "application/json":
+        raise HTTPException(
+            415, "Send the track as application/toml or text/plain, or as application/json."
+        )
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_TEXT_BYTES:
+            raise HTTPException(413, f"A track may have at most {MAX_TEXT_BYTES} bytes.")
+    return _Sent(body, kind == "application/json")
+
+
+Sent = Annotated[_Sent, Depends(_sent)]
+
+
+def _read(sent: _Sent) -> _Text:
+    content = courses.read_text(sent.body, is_json=sent.is_json)
+    return _Text(content, courses.read_course(content))
+
+
+def _checked(sent: Sent) -> _Text:
+    try:
+        return _read(sent)
+    except InvalidTrackError as error:
+        problems = [
+            {
+                "type": "value_error",
+                "loc": ("body", problem.key) if problem.key else ("body",),
+                "msg": problem.message,
+                "ctx": {"error": problem.message},
+            }
+            for problem in error.problems
+        ]
+        raise RequestValidationError(problems) from error
+
+
+Text = Annotated[_Text, Depends(_checked)]
+
+
+def _own(session: SessionDep, track_id: str, visitor: User | None) -> UserTrack:
+    """The row of a track that the visitor may change, locked."""
+    if track_id in track_names():
+        raise ConflictError(
+            "Shipped tracks stay as they are. Post a copy under another name to change it."
+        )
+    row = service.visible_row(session, track_id, visitor, lock=True)
+    require_write_access(row.user, visitor)
+    return row
+
+
+@router.get("/tracks", summary="List tracks")
+def list_tracks(
+    session: SessionDep, visitor: OptionalUser, wanted: Annotated[TrackFilter, Query()]
+) -> TrackPage:
+    """Shipped ones first, then shared ones and one's own, the newest first. With `username` that
+    account's alone: the shared ones, and the others if the account is one's own or open."""
+    owner = crud.find_user(session, wanted.username) if wanted.username else None
+    if wanted.username and owner is None:
+        return TrackPage(tracks=[], next=None)
+    names = track_names()
+    shown: list[courses.TrackInfo] = []
+    before = wanted.before
+    if owner is None and (before is None or before in names):
+        first = 0 if before is None else names.index(before) + 1
+        shown, before = list(courses.shipped()[first:]), None
+    rows = queries.list_tracks(
+        session, owner=owner, visitor=visitor, before=before, limit=wanted.limit + 1
+    )
+    shown += [service.info_of(row) for row in rows]
+    more = len(shown) > wanted.limit
+    shown = shown[: wanted.limit]
+    return TrackPage(
+        tracks=[TrackSummary.model_validate(info) for info in shown],
+        next=_place(shown[-1]) if more else None,
+    )
+
+
+def _place(info: courses.TrackInfo) -> str:
+    return queries.place_of(info.id, info.created_at) if info.created_at else info.id
+
+
+@router.post("/tracks/validate", summary="Check a track", responses=_SENT, openapi_extra=_BODY)
+def validate_track(sent: Sent) -> TrackCheck:
+    """Everything that is wrong with the text, or what a list would show of it. Keeps nothing."""
+    try:
+        track = _read(sent).track
+    except InvalidTrackError as error:
+        problems = [TrackProblem.model_validate(problem) for problem in error.problems]
+        return TrackCheck(valid=False, problems=problems)
+    return TrackCheck(
+        valid=True,
+        problems=[],
+        name=track.name,
+        gates=len(track.gates),
+        laps=track.laps,
+        length_m=courses.length_m(track),
+        mean_height_m=courses.mean_height_m(track),
+        airframes=courses.airframes_for(track),
+    )
+
+
+@router.get(
+    "/tracks/{track_id}.toml",
+    summary="Download a track",
+    response_class=Response,
+    responses=_NOT_FOUND | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
+)
+def download_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
+    """The file, as its owner sent it."""
+    record = service.visible(session, track_id, visitor)
+    name = f'attachment; filename="{record.name}.toml"'  # letters, digits, spaces, - and _
+    return Response(
+        record.content.encode(),
+        media_type="application/toml",
+        headers={"Content-Disposition": name, "X-Content-Type-Options": "nosniff"},
+    )
+
+
+@router.get(
+    "/tracks/{track_id}.svg",
+    summary="See a track",
+    response_class=Response,
+    responses=_NOT_FOUND | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+)
+def preview_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
+    """A drawing to scale, from above and from the south; follows the reader's light or dark."""
+    record = service.visible(session, track_id, visitor)
+    picture = draw(parse_track(record.content), title=record.full_name)
+    return Response(
+        picture.encode(),
+        media_type="image/svg+xml",
+        headers={
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@router.get("/tracks/{track_id}", summary="Read a track", responses=_NOT_FOUND)
+def read_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> TrackOut:
+    """Its gates, obstacles and bounds, and whose it is."""
+    return _out(service.visible(session, track_id, visitor))
+
+
+@router.post(
+    "/users/{username}/tracks",
+    summary="Post a track",
+    status_code=201,
+    responses=_OWN | _SENT | _TAKEN,
+    openapi_extra=_BODY,
+)
+def post_track(username: str, text: Text, session: SessionDep, visitor: OptionalUser) -> TrackOut:
+    """TOML as in docs/tracks.md, or JSON of the same structure; its `name` is the track's. Nobody
+    else sees it until it is shared."""
+    user = crud.get_user(session, username)
+    require_write_access(user, visitor)
+    row = queries.add_track(session, user, text.content, text.track)
+    log.info("track_posted", track_id=row.id, username=user.username, gates=row.gates)
+    return _out(service.record_of(row))
+
+
+@router.put(
+    "/tracks/{track_id}",
+    summary="Replace a track",
+    responses=_OWN | _SENT | _TAKEN,
+    openapi_extra=_BODY,
+)
+def replace_track(
+    track_id: str, text: Text, session: SessionDep, visitor: OptionalUser
+) -> TrackOut:
+    """By another text, under the name that stands in it. Runs and policies keep what they had."""
+    row = _own(session, track_id, visitor)
+    return _out(service.record_of(queries.replace_track(session, row, text.content, text.track)))
+
+
+@router.patch("/tracks/{track_id}", summary="Share a track, or no longer", responses=_OWN)
+def share_track(
+    track_id: str, change: TrackChange, session: SessionDep, visitor: OptionalUser
+) -> TrackOut:
+    """A shared one is seen by everybody and named `username/name` in anybody's drone models. Runs
+    that were begun on it go on when it is shared no longer."""
+    row = _own(session, track_id, visitor)
+    row.shared = change.shared
+    session.flush()
+    return _out(service.record_of(row))
+
+
+@router.delete("/tracks/{track_id}", summary="Delete a track", status_code=204, responses=_OWN)
+def delete_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> None:
+    """Runs and policies keep what they had; a drone model that names it cannot be trained again
+    until it names another one."""
+    session.delete(_own(session, track_id, visitor))
+    log.info("track_deleted", track_id=track_id)
+
+
+def _out(record: courses.TrackRecord) -> TrackOut:
+    track = parse_track(record.content)
+    summary = TrackSummary.model_validate(record)
+    return TrackOut(
+        **summary.model_dump(),
+        airframes=courses.airframes_for(track),
+        course=track_table(track),
+    )
