@@ -50,7 +50,7 @@ def read_initial(path: Path) -> Weights:
     """Raises NotFoundError without the file, InvalidInputError when it is damaged or no such one,
     OSError when it cannot be read."""
     if not path.is_file():
-        raise NotFoundError(f"There are no weights to begin with at {path}.")
+        raise NotFoundError(f"The weights to begin with are gone: there is no {path.name}.")
     if path.stat().st_size > _LARGEST_BYTES:
         raise InvalidInputError(f"{path.name} is too large for the weights of a training.")
     try:

@@ -66,7 +66,10 @@ async def epochs_of(
             async for message in messages:
                 if "error" in message:
                     disk_full = message.get("disk_full") is True
-                    raise TrainingFailedError(str(message["error"]), disk_full=disk_full)
+                    words = str(message["error"])
+                    if "status" not in message and not disk_full:  # a fault, no refusal
+                        words += await _words_after(child, log_file)
+                    raise TrainingFailedError(words, disk_full=disk_full)
                 if done := message.get("done") is True:
                     break
                 if isinstance(message.get("resolved"), dict):
@@ -180,6 +183,14 @@ def _obituary(returncode: int | None, log_file: Path) -> str:
     else:
         how = f"ended early with exit code {returncode}"
     return f"The training process {how}.{_last_words(log_file)}"
+
+
+async def _words_after(child: asyncio.subprocess.Process, log_file: Path) -> str:
+    """What stands in the log once the process has ended: its traceback."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_GRACE_S):
+            await child.wait()
+    return await asyncio.to_thread(_last_words, log_file)
 
 
 def _last_words(log_file: Path) -> str:

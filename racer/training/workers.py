@@ -10,24 +10,24 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import Status
-from racer.flight.commands import boot_id
 from racer.settings import Settings
-from racer.training import leases
+from racer.training import leases, run_files
+from racer.training.identity import is_dead, this_process
 from racer.training.leases import LEASE_S, Attempt
+from racer.training.memory import Budget, needed_mb
+from racer.training.queries import ACTIVE
 from racer.training.store import Store
 from racer.training.worker_process import (
     TrainingFailedError,
@@ -36,7 +36,7 @@ from racer.training.worker_process import (
 )
 
 LOOK_S = 1.0  # between looks for what other processes did
-_CHECKPOINTS = "checkpoint-*.bin"  # racer.learning.checkpoint writes them
+_TIDIED = 100  # runs at once
 _RELEASE_S = 0.3  # a server that stops takes a second altogether
 
 log = structlog.get_logger(__name__)
@@ -59,14 +59,19 @@ class Workers:
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._compile_cache = settings.data_dir.resolve() / "jax_cache"
         self._most = settings.max_trainings
+        self._budget = Budget(most_mb=settings.training_memory_mb)
+        self.short_of_memory = False  # whether the next run waits for some
         self._name = f"{this_process()} {uuid4().hex}"
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._needs_mb: dict[str, int] = {}  # of the same
+        self._ended: set[str] = set()  # runs whose checkpoints may be too many
         self._look = asyncio.Event()
         self._claiming: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
         """Begin to look for runs; those that dead processes of this machine left come first."""
         await self._free_runs_of_the_dead()
+        self._ended |= set(await asyncio.to_thread(run_files.with_checkpoints, self._runs_dir))
         await self._tidy_up()
         self._claiming = asyncio.create_task(self._claim_for_ever())
         return self
@@ -87,6 +92,11 @@ class Workers:
     def wake(self) -> None:
         """There may be something to claim."""
         self._look.set()
+
+    def changed(self, run_id: str) -> None:
+        """The run was queued, or ended without this process."""
+        self._ended.add(run_id)
+        self.wake()
 
     def work_on(self, run_id: str) -> asyncio.Task[None] | None:
         """This process's work on a run, for `stop`."""
@@ -110,8 +120,10 @@ class Workers:
                 if time.monotonic() - looked_s > LEASE_S / 3:
                     looked_s = time.monotonic()
                     await self._free_runs_of_the_dead()
+                self.short_of_memory &= len(self._tasks) < self._most
                 while len(self._tasks) < self._most and await self._claim():
                     pass
+                await self._tidy_up()
                 failing = False
             except Exception as error:  # whatever it is, trainings must go on when it is over
                 if not failing:
@@ -126,16 +138,40 @@ class Workers:
             log.info("trainings_resumed", runs=len(freed))
 
     async def _tidy_up(self) -> None:
-        """Delete checkpoints that nobody goes on with, of runs whose end went unheard."""
-        folders = [path.parent.name for path in self._runs_dir.glob(f"*/{_CHECKPOINTS}")]
-        for run_id in await self._store.read(leases.finished_among, folders):
-            await asyncio.to_thread(self._clear_checkpoints, run_id)
+        """Delete checkpoints that nobody goes on with: whoever ended the run, and wherever."""
+        if not (ended := sorted(self._ended)[:_TIDIED]):
+            return
+        statuses = await self._store.read(leases.statuses_of, ended)
+        self._ended.difference_update(ended)
+        for run_id, status in statuses.items():
+            if status in ACTIVE:
+                continue
+            finished = status is Status.FINISHED
+            tidy = run_files.forget_checkpoints if finished else run_files.keep_newest_checkpoint
+            try:
+                await asyncio.to_thread(tidy, self._runs_dir / run_id)
+            except OSError as error:
+                log.warning("checkpoints_not_deleted", run_id=run_id, error=str(error))
 
     async def _claim(self) -> bool:
+        short = False
+        running = {str(self._runs_dir / run): need for run, need in self._needs_mb.items()}
+
+        def affordable(config: dict[str, Any]) -> bool:
+            nonlocal short
+            short = not self._budget.fits(needed_mb(config), running)
+            return not short
+
         executing = list(self._tasks)
-        attempt = await self._store.write(leases.claim, self._name, executing=executing)
+        attempt = await self._store.write(
+            leases.claim, self._name, executing=executing, affordable=affordable
+        )
+        if short and not self.short_of_memory:
+            log.info("training_waits_for_memory", running=len(executing))
+        self.short_of_memory = short
         if attempt is None:
             return False
+        self._needs_mb[attempt.run_id] = needed_mb(attempt.config)
         task = asyncio.create_task(self._execute(attempt), name=f"training {attempt.run_id}")
         self._tasks[attempt.run_id] = task
         task.add_done_callback(lambda task: self._forget(attempt.run_id, task))
@@ -144,8 +180,9 @@ class Workers:
     def _forget(self, run_id: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(run_id) is task:
             del self._tasks[run_id]
+            del self._needs_mb[run_id]
         self._news(run_id)
-        self.wake()
+        self.changed(run_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("training_not_executed", run_id=run_id, exc_info=error)
 
@@ -168,8 +205,6 @@ class Workers:
                 leases.end_attempt, attempt, end.status, end.why or None
             ):
                 log.info("training_ended", **fields, status=end.status.value, error=end.why)
-                if end.status is Status.FINISHED:
-                    await asyncio.to_thread(self._clear_checkpoints, attempt.run_id)
         except asyncio.CancelledError:
             with suppress(TimeoutError, SQLAlchemyError):  # then the lease has to run out
                 async with asyncio.timeout(_RELEASE_S):
@@ -237,12 +272,7 @@ class Workers:
         config.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
         command = [*self._program, "--config", str(config), "--output", str(directory)]
         command += ["--resume-after", str(attempt.known_epochs)]
-        return command, directory / "worker.log"
-
-    def _clear_checkpoints(self, run_id: str) -> None:
-        """Nobody goes on with it: the last report and the end are on record."""
-        for path in (self._runs_dir / run_id).glob(_CHECKPOINTS):
-            path.unlink(missing_ok=True)
+        return command, directory / run_files.LOG
 
 
 class _End(NamedTuple):
@@ -250,33 +280,6 @@ class _End(NamedTuple):
 
     status: Status | None
     why: str = ""
-
-
-def this_process() -> str:
-    """Tells this process from every other one, also on other machines and in other boots."""
-    return f"{_place()} {os.getpid()} {_started(os.getpid())}"
-
-
-def is_dead(name: str) -> bool:
-    """Whether the process of a worker's name is known to have ended: one of this machine, in this
-    boot. Of others only their leases can tell."""
-    place, _, process = name.rpartition(" ")[0].partition(" # ")
-    pid, _, started = process.partition(" ")
-    return f"{place} #" == _place() and pid.isdecimal() and _started(int(pid)) != started
-
-
-def _place() -> str:
-    """Where process ids mean the same as here."""
-    return f"{socket.gethostname()} {boot_id()} {os.readlink('/proc/self/ns/pid')} #"
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks since boot; None when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]  # proc(5), field 22; the name may hold spaces
 
 
 def _plain(error: Exception) -> str:
