@@ -23,7 +23,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 CHECKSUM = "sha256"  # key of the file's metadata
 NORMALISATION = "observation_"  # begins the names of what is no network's
-_LARGEST_BYTES = 2**28  # four networks of the widest layers there are take a quarter of this
+_LARGEST_BYTES = 2**26  # four networks of the widest layers there are take a quarter of this
 MUST_AGREE = {"algorithm": "ppo", "action_space": "velocity"}  # keys and their defaults
 
 

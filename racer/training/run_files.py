@@ -26,12 +26,13 @@ def lay_initial(folder: Path, source: Path) -> Path:
 
     The source is only ever replaced as a whole, so the copy is one state of it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     copy = folder / INITIAL
-    with source.open("rb") as given, copy.open("wb") as taken:
-        shutil.copyfileobj(given, taken)
-        taken.flush()
-        os.fsync(taken.fileno())
+    with source.open("rb") as given:
+        folder.mkdir(exist_ok=True)
+        with copy.open("wb") as taken:
+            shutil.copyfileobj(given, taken)
+            taken.flush()
+            os.fsync(taken.fileno())
     return copy
 
 
