@@ -67,6 +67,23 @@ def create_drone_model(session: Session, user: User, wanted: DroneModelCreate) -
     return model
 
 
+def clone_drone_model(
+    session: Session, model: UserDroneModel, owner: User, *, title: str | None
+) -> UserDroneModel:
+    """Add a model with the same settings and reward function to the owner's, without trainings;
+    `title` None keeps the title."""
+    clone = UserDroneModel(
+        user=owner,
+        title=model.title if title is None else title,
+        description=model.description,
+        training_epochs=model.training_epochs,
+        drone_details=dict(model.drone_details),
+    )
+    session.add(clone)
+    session.flush()
+    return clone
+
+
 def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDroneModel:
     """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
     model = find_drone_model(session, drone_id)

@@ -177,6 +177,9 @@ class TrainingRun(Base):
     drone_model_id: Mapped[int] = mapped_column(
         ForeignKey("user_drone_models.id", ondelete="CASCADE"), index=True
     )
+    parent_run_id: Mapped[str | None] = mapped_column(  # whose weights it begins with
+        ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
+    )
     status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING, index=True)
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     config: Mapped[dict[str, Any]]

@@ -365,6 +365,15 @@ class DroneModelCreate(BaseModel):
     drone_details: DroneDetails = Field(default_factory=DroneDetails)
 
 
+class DroneModelClone(BaseModel):
+    """What differs in a copy of a drone model; every field may be left out."""
+
+    title: Text | None = Field(None, max_length=200, description="Null: the same.")
+    username: str | None = Field(
+        None, max_length=64, description="Whose the copy is; null: the same account's."
+    )
+
+
 class DroneModelUpdate(BaseModel):
     """Metrics and status; what is left out stays as it is."""
 

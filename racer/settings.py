@@ -117,6 +117,13 @@ class Settings(BaseSettings):
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
     )
     max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
+    training_memory_mb: int = Field(
+        0,
+        ge=0,
+        le=10**8,
+        description="Memory that they may need together, by estimate; one always runs. 0 = as "
+        "much as the machine has left.",
+    )
     max_jobs: int = Field(
         1, ge=1, le=64, description="Evaluations, races and other jobs that run at the same time."
     )

@@ -30,6 +30,7 @@ from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
 from schemas import (
+    DroneModelClone,
     DroneModelCreate,
     DroneModelOut,
     DroneModelUpdate,
@@ -158,6 +159,32 @@ def create_drone_model(
 def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
     """By the user's name and the model's UUID."""
     return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+
+
+@router.post(
+    "/users/{username}/drone-models/{drone_id}/clone",
+    tags=["drone models"],
+    summary="Copy a drone model, also somebody else's",
+    status_code=201,
+    response_model=DroneModelOut,
+    responses=_errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
+)
+def clone_drone_model(
+    username: str,
+    drone_id: str,
+    session: SessionDep,
+    visitor: OptionalUser,
+    wanted: DroneModelClone | None = None,
+) -> UserDroneModel:
+    """A new model with the same settings and reward function, without its trainings.
+
+    Everybody may copy what everybody may read; only who may write to an account puts a model there.
+    """
+    wanted = wanted or DroneModelClone()
+    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    owner = model.user if wanted.username is None else crud.get_user(session, wanted.username)
+    require_write_access(owner, visitor)
+    return crud.clone_drone_model(session, model, owner, title=wanted.title)
 
 
 @router.put(

@@ -64,14 +64,15 @@ async def messages_of(
             async for message in objects:
                 if "error" in message:
                     disk_full = message.get("disk_full") is True
-                    raise ChildFailedError(str(message["error"]), disk_full=disk_full)
+                    words = str(message["error"])
+                    if "status" not in message and not disk_full:  # a fault, no refusal
+                        words += await _words_after(child, log_file)
+                    raise ChildFailedError(words, disk_full=disk_full)
                 done = is_last(message)
                 yield message
                 if done:
                     break
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_EXIT_GRACE_S):
-                await child.wait()
+        await _exit_of(child)
         if not done:
             obituary = await asyncio.to_thread(_obituary, noun, child.returncode, log_file)
             if child.returncode == _TERMINATED or (child.returncode or 0) < 0:
@@ -157,6 +158,18 @@ def _obituary(noun: str, returncode: int | None, log_file: Path) -> str:
     else:
         how = f"ended early with exit code {returncode}"
     return f"The {noun} process {how}.{_last_words(log_file)}"
+
+
+async def _exit_of(child: asyncio.subprocess.Process) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_GRACE_S):
+            await child.wait()
+
+
+async def _words_after(child: asyncio.subprocess.Process, log_file: Path) -> str:
+    """What stands in the log once the process has ended: its traceback."""
+    await _exit_of(child)
+    return await asyncio.to_thread(_last_words, log_file)
 
 
 def _last_words(log_file: Path) -> str:

@@ -101,6 +101,16 @@ class Executor(ABC, Generic[A, E]):
     async def sweep(self) -> None:
         """Every few seconds: what is wanted no more."""
 
+    async def look(self) -> None:
+        """Before each look for something to claim."""
+
+    async def claim(self, executing: Collection[str]) -> A | None:
+        """The next row to execute; None when there is none, or no room for it."""
+        return await self._store.write(self._leases.claim, self._name, executing=executing)
+
+    def left(self, row_id: str) -> None:
+        """The row is executed here no more."""
+
     async def __aenter__(self) -> Self:
         """Begin to look for rows; those that dead processes of this machine left come first."""
         await self._free_those_of_the_dead()
@@ -149,6 +159,7 @@ class Executor(ABC, Generic[A, E]):
                     looked_s = time.monotonic()
                     await self._free_those_of_the_dead()
                     await self.sweep()
+                await self.look()
                 while len(self._tasks) < self._most and await self._claim():
                     pass
                 failing = False
@@ -165,8 +176,7 @@ class Executor(ABC, Generic[A, E]):
             log.info(f"{self._noun}s_resumed", count=len(freed))
 
     async def _claim(self) -> bool:
-        executing = list(self._tasks)
-        attempt = await self._store.write(self._leases.claim, self._name, executing=executing)
+        attempt = await self.claim(list(self._tasks))
         if attempt is None:
             return False
         task = asyncio.create_task(self._execute(attempt), name=f"{self._noun} {attempt.id}")
@@ -177,6 +187,7 @@ class Executor(ABC, Generic[A, E]):
     def _forget(self, row_id: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(row_id) is task:
             del self._tasks[row_id]
+            self.left(row_id)
         self.news(row_id)
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:

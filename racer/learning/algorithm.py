@@ -1,4 +1,4 @@
-"""What an algorithm is to the trainer: five functions, built once for a world and its settings.
+"""What an algorithm is to the trainer: a few functions, built once for a world and its settings.
 
     algorithm = build("ppo", world, settings)
     parameters = algorithm.initial_parameters(seed)
@@ -69,6 +69,8 @@ class Algorithm(NamedTuple):
     initialise: Callable[[Task, Parameters, Array], State]  # task, parameters, PRNG key
     epoch: Callable[[State, Task, Schedule], tuple[State, Metrics]]
     policy: Callable[[State], tuple[Parameters, Normaliser]]
+    weights: Callable[[State], Parameters]  # the policy's and the critics': all to begin with
+    normalised_by: Callable[[State, Normaliser], State]  # a first state with other statistics
     schedule: Callable[[int, int], Schedule]  # of an epoch (1, 2, …) out of so many; not compiled
     output: Output  # what stands at the policy network's end
     steps_per_epoch: int  # control steps of training flights

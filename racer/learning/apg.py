@@ -136,6 +136,8 @@ def build(world: World, settings: AlgorithmSettings) -> Algorithm:
         initialise=partial(_initialise, world=world, settings=settings),
         epoch=_make_epoch(world, settings),
         policy=lambda state: (state.policy, state.normaliser),
+        weights=lambda state: state.policy | state.critic,
+        normalised_by=lambda state, normaliser: state._replace(normaliser=normaliser),
         schedule=schedule,
         output="linear",
         steps_per_epoch=settings.num_envs * settings.horizon * settings.iterations_per_epoch,

@@ -81,6 +81,7 @@ class TrainingConfig:
     caution: float = 1.0  # scales what a crash costs in the built-in reward
     reward: str | None = None  # a user's reward function; null: the built-in reward
     evaluation_starts: int = 64  # deterministic flights that `accuracy` is counted on
+    initial: str | None = None  # another training's policy.safetensors; from the output folder
     compile_cache: str | None = None  # folder that keeps compiled programs for the next training
     settings: AlgorithmSettings = dataclasses.field(default_factory=PpoSettings)
 
@@ -92,7 +93,7 @@ class TrainingConfig:
         for key in ("algorithm", "track", "airframe"):
             if not isinstance(getattr(self, key), str):
                 raise InvalidInputError(f"'{key}' must be a text.")
-        for key in ("compile_cache", "reward"):
+        for key in ("compile_cache", "reward", "initial"):
             if not isinstance(getattr(self, key), str | None):
                 raise InvalidInputError(f"'{key}' must be a text or null.")
         for key in ("randomise", "vary_vehicle", "whole_legs"):

@@ -58,7 +58,7 @@ def write_tensors(
     path: Path, tensors: Mapping[str, NDArray[Any]], *, metadata: dict[str, str]
 ) -> None:
     """A safetensors file with text metadata."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, metadata=metadata))
 
 

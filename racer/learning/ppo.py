@@ -72,6 +72,7 @@ class TrainState(NamedTuple):
     optimiser: Any  # Adam's, of the weights as one vector
     normaliser: Normaliser
     reward_square: Array  # () running mean of squared rewards
+    flown: Array  # () control steps of all drones so far; the statistics may know more
     environments: EnvironmentState  # (num_envs,); those of the first epoch are not flown
     starts: Starts  # likewise
     key: Array
@@ -123,6 +124,8 @@ def build(world: World, settings: AlgorithmSettings) -> Algorithm:
         initialise=learner.initialise,
         epoch=learner.epoch,
         policy=lambda state: (state.average, state.normaliser),
+        weights=lambda state: state.average,
+        normalised_by=lambda state, normaliser: state._replace(normaliser=normaliser),
         schedule=lambda epoch, epochs: schedule(settings, epoch=epoch, epochs=epochs),
         output="linear",
         steps_per_epoch=settings.steps_per_epoch,
@@ -167,6 +170,7 @@ class _Learner:
             optimiser=optax.scale_by_adam(eps=1e-5).init(ravel_pytree(parameters)[0]),
             normaliser=initial_normaliser(self._world.simulation.observation_size),
             reward_square=jnp.float32(0.0),
+            flown=jnp.float32(0.0),
             environments=nobody,
             starts=no_starts(nobody),
             key=key,
@@ -184,6 +188,7 @@ class _Learner:
             optimiser=everywhere,
             normaliser=everywhere,
             reward_square=everywhere,
+            flown=everywhere,
             environments=share,
             starts=share,
             key=everywhere,
@@ -247,8 +252,9 @@ class _Learner:
         observations = steps.observation.reshape(-1, steps.observation.shape[-1])
         normaliser = _learn(normaliser, observations)
         starts = learn_starts(start, steps.reward, steps.done)
+        flown = state.flown + steps.reward.size * jax.lax.axis_size(_DRONES)
         state = TrainState(
-            parameters, average, optimiser, normaliser, square, environments, starts, key
+            parameters, average, optimiser, normaliser, square, flown, environments, starts, key
         )
         return state, metrics
 
@@ -261,9 +267,9 @@ class _Learner:
         """
         if self._world.reward is None or isinstance(self._world.reward, BuiltInReward):
             return state.reward_square, jnp.float32(1.0)
-        seen = state.normaliser.seen
+        flown = state.flown
         new = reward.size * jax.lax.axis_size(_DRONES)
-        square = (seen * state.reward_square + new * _mean(jnp.mean(reward**2))) / (seen + new)
+        square = (flown * state.reward_square + new * _mean(jnp.mean(reward**2))) / (flown + new)
         return square, (1.0 - schedule.discount) * jax.lax.rsqrt(square + 1e-12)
 
     def _begin(
@@ -274,7 +280,7 @@ class _Learner:
         del world["simulation"]
         spare = spare_states(task, state.starts, key, settings=self._settings, **world)
         flying = restart_some(task, state.environments, key, settings=self._settings, **world)
-        first = state.normaliser.seen == 0.0
+        first = state.flown == 0.0
         return spare, jax.tree.map(lambda a, b: jnp.where(first, a, b), spare, flying), first
 
     def _learn(

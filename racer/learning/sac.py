@@ -145,6 +145,8 @@ def build(world: World, settings: AlgorithmSettings) -> Algorithm:
         initialise=partial(_initialise, world=world, settings=settings),
         epoch=_make_epoch(world, settings),
         policy=lambda state: (state.learner.average, state.normaliser),
+        weights=lambda state: state.learner.parameters | state.learner.average,
+        normalised_by=lambda state, normaliser: state._replace(normaliser=normaliser),
         schedule=schedule,
         output="tanh",
         steps_per_epoch=settings.num_envs * settings.rollout_steps * settings.iterations_per_epoch,

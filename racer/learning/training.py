@@ -48,7 +48,8 @@ from racer.learning.checkpoint import Checkpoint, Checkpoints
 from racer.learning.config import TrainingConfig
 from racer.learning.curriculum import training_task
 from racer.learning.evaluation import Evaluation, first_flight, make_evaluate
-from racer.learning.files import write_arrays, write_tensors
+from racer.learning.files import write_arrays
+from racer.learning.initial import first_state, known_weights, write_weights
 from racer.learning.networks import Normaliser, Parameters
 from racer.learning.programs import prepare, use_cores
 from racer.learning.report import merit_of, summarise
@@ -95,6 +96,9 @@ class Training:
         self._track.check_room(airframe.body.collision_radius_m)
         self.world = World(airframe, simulation, _user_reward(config, airframe, simulation))
         self._algorithm = build(config.algorithm, self.world, config.settings)
+        self._known = known_weights(
+            config, output, self._algorithm, observation_size=simulation.observation_size
+        )
         self.task = make_task(
             self._track,
             simulation,
@@ -128,9 +132,8 @@ class Training:
         task, seed = self.task, np.int32(config.seed)
         hull = self.world.airframe.body.collision_radius_m
         train, placement = programs["train"], programs["train"].input_shardings[0]
-        state = programs["initialise"](task, algorithm.initial_parameters(config.seed), seed)
-        # By way of the host: cutting it into the devices' shares there compiles nothing.
-        state = jax.device_get(state)
+        initialise = programs["initialise"]
+        state = first_state(initialise, algorithm, task, seed=config.seed, known=self._known)
         reports: list[dict[str, Any]] = []
         if found := checkpoints.newest(state):
             state, self._kept, reports = found.state, found.kept, found.reports
@@ -148,7 +151,8 @@ class Training:
             result = jax.device_get(programs["evaluate"](*policy, task, seed))
             report = self._report(epoch, jax.device_get(metrics), result, policy)
             report |= _faults(config, state)
-            self._write(epoch, policy, result, report)
+            weights = jax.device_get(algorithm.weights(state))
+            self._write(epoch, (weights, policy[1]), result, report)
             seconds = time.monotonic() - began
             reports.append(report | {"seconds": round(seconds, 3)})
             if checkpoints.due:
@@ -241,11 +245,12 @@ class Training:
     def _write(
         self,
         epoch: int,
-        policy: tuple[Parameters, Normaliser],
+        weights: tuple[Parameters, Normaliser],
         result: Evaluation,
         report: dict[str, Any],
     ) -> None:
-        """`flight.npz`, the first evaluation start, flown, and `policy.safetensors`.
+        """`flight.npz`, the first evaluation start, flown, and `policy.safetensors`: policy and
+        critics, which another training may begin with.
 
         The weights stay those of an earlier epoch whose policy flew better.
         """
@@ -254,12 +259,9 @@ class Training:
         if (merit := merit_of(report)) < self._kept:
             return
         self._kept = merit
-        parameters, normaliser = policy
-        tensors = dict(parameters)
-        tensors |= {f"observation_{k}": v for k, v in normaliser._asdict().items()}
-        write_tensors(
+        write_weights(
             self._output / "policy.safetensors",
-            {name: np.asarray(tensor) for name, tensor in tensors.items()},
+            *weights,
             metadata={
                 "config": json.dumps(self._config.to_mapping()),
                 "epoch": str(epoch),

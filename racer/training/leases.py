@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import Status, TrainingEpoch, TrainingRun, UserDroneModel, utc_now
@@ -31,19 +31,35 @@ class Attempt(Claimed):
     known_epochs: int  # on record from earlier attempts
 
 
-def claim(session: Session, worker: str, *, executing: Collection[str]) -> Attempt | None:
+def claim(
+    session: Session,
+    worker: str,
+    *,
+    executing: Collection[str],
+    affordable: Callable[[dict[str, Any]], bool] = lambda config: True,
+) -> Attempt | None:
     """The next run to execute, now leased to `worker`; None when there is none.
 
     `executing`: runs that it executes already and does not want again. Any other that is leased to
-    it is one whose claim was committed while the connection broke. Owners with fewer runs under way
-    come first, then who has waited longest.
+    it is one whose claim was committed while the connection broke. `affordable` says of the next
+    run's configuration whether there is memory for it; if not, smaller ones do not overtake it, or
+    it might wait for ever.
+
+    Owners take turns: who has fewer runs under way comes first, then runs that were begun already,
+    then the owner whose last run began longest ago, then who has waited longest.
     """
     free = _is_free(worker, executing)
     candidates = (
         select(TrainingRun.id, TrainingRun.drone_model_id)
         .join(UserDroneModel)
         .where(free)
-        .order_by(_runs_under_way(), TrainingRun.created_at, TrainingRun.id)
+        .order_by(
+            _runs_under_way(),
+            case((TrainingRun.attempt > 0, 0), else_=1),
+            _last_turn().nulls_first(),
+            TrainingRun.created_at,
+            TrainingRun.id,
+        )
         .limit(_LOOKED_AT)
     )
     for run_id, model_id in session.execute(candidates).all():
@@ -54,6 +70,8 @@ def claim(session: Session, worker: str, *, executing: Collection[str]) -> Attem
         run = session.scalar(again)
         if run is None:  # somebody else was faster
             continue
+        if not affordable(run.config):
+            return None
         set_status(run, Status.TRAINING)
         run.attempt += 1
         run.started_at = run.started_at or utc_now()
@@ -88,6 +106,18 @@ def _runs_under_way() -> ScalarSelect[int]:
     )
 
 
+def _last_turn() -> ScalarSelect[Any]:
+    """When the newest run of its owner began; null when none has."""
+    other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
+    return (
+        select(func.max(other.started_at))
+        .select_from(other)
+        .join(its_model, other.drone_model_id == its_model.id)
+        .where(its_model.user_id == UserDroneModel.user_id)
+        .scalar_subquery()
+    )
+
+
 def free_runs_of_the_dead(session: Session, is_dead: Callable[[str], bool]) -> list[str]:
     """Queue what was executed by processes that are known to be dead, and say which runs."""
     holders = (
@@ -106,10 +136,10 @@ def free_runs_of_the_dead(session: Session, is_dead: Callable[[str], bool]) -> l
     return freed
 
 
-def finished_among(session: Session, run_ids: Collection[str]) -> list[str]:
-    """Those of the runs that have finished."""
-    finished = select(TrainingRun.id).where(TrainingRun.status == Status.FINISHED)
-    return list(session.scalars(finished.where(TrainingRun.id.in_(run_ids))))
+def statuses_of(session: Session, run_ids: Collection[str]) -> dict[str, Status]:
+    """Of those of the runs that exist."""
+    wanted = select(TrainingRun.id, TrainingRun.status).where(TrainingRun.id.in_(run_ids))
+    return {row.id: row.status for row in session.execute(wanted)}
 
 
 def executed_run(session: Session, attempt: Attempt) -> TrainingRun | None:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, object_session
 
 import crud
-from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, utc_now
+from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, new_uuid, utc_now
 from racer.errors import ConflictError, NotFoundError
 
 ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)
@@ -38,6 +38,7 @@ class Wanted(NamedTuple):
 
     config: dict[str, Any]  # for the training process
     sent: dict[str, Any]  # the drone model's settings that it came from
+    parent_run_id: str | None = None  # the run whose weights it begins with
 
 
 Configure = Callable[[UserDroneModel], Wanted]
@@ -131,14 +132,34 @@ def start_or_join(
     return add_run(session, model, configure(model)), True
 
 
-def add_run(session: Session, model: UserDroneModel, wanted: Wanted) -> str:
-    """Queue a run of the model, which shows it from now on; its id."""
-    config = wanted.config
-    run = TrainingRun(drone_model=model, config=config, sent=wanted.sent, seed=config["seed"])
+def add_run(
+    session: Session, model: UserDroneModel, wanted: Wanted, *, run_id: str | None = None
+) -> str:
+    """Queue a run of the model, which shows it from now on; its id, a new one unless given.
+
+    NotFoundError when the run that it continues is gone.
+    """
+    config, parent = wanted.config, wanted.parent_run_id
+    if parent is not None and not _keep_run(session, parent):
+        raise NotFoundError("The run to continue was deleted.")
+    run = TrainingRun(
+        id=run_id or new_uuid(),
+        drone_model=model,
+        config=config,
+        sent=wanted.sent,
+        seed=config["seed"],
+        parent_run_id=parent,
+    )
     session.add(run)
     model.status, model.train_loss, model.train_accuracy = Status.INITIALIZING, None, None
     session.flush()
     return run.id
+
+
+def _keep_run(session: Session, run_id: str) -> bool:
+    """Whether there is such a run; nobody deletes it before the end of the transaction."""
+    kept = select(TrainingRun.id).where(TrainingRun.id == run_id)
+    return session.scalar(kept.with_for_update(read=True, key_share=True)) is not None
 
 
 def locked_run(session: Session, run_id: str) -> TrainingRun | None:

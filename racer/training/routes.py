@@ -106,7 +106,7 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
 )
 async def sweep(drone_id: OwnDrone, wanted: Sweep, service: Service) -> list[RunOut]:
     """A run for each seed with each variant of its settings; they wait their turn as all do."""
-    return [run_out(view) for view in await service.sweep(drone_id, wanted)]
+    return [run_out(view, service) for view in await service.sweep(drone_id, wanted)]
 
 
 @router.post("/reward-functions/validate", summary="Check a reward function")

@@ -1,11 +1,11 @@
-"""Statements about runs by their own ids: look up, list, pause, go on, delete."""
+"""Statements about runs by their own ids: look up, list, pause, go on, begin anew, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
@@ -14,6 +14,7 @@ from racer.training.queries import (
     ACTIVE,
     close_run,
     is_id,
+    is_shown,
     locked_run,
     newest_run,
     queue_again,
@@ -130,6 +131,23 @@ def resume_run(session: Session, run_id: str) -> None:
     if run.status not in (Status.PAUSED, Status.FAILED, Status.CANCELLED):
         raise ConflictError(f"The run is {word_of(run.status)}: there is nothing to resume.")
     queue_again(run)
+
+
+def retry_run(session: Session, run_id: str, *, forget: Callable[[str], None]) -> None:
+    """Queue a run that failed or was cancelled as if it had never begun: its epochs are deleted,
+    and `forget` deletes its files while nobody else can have it. ConflictError for others."""
+    run = _existing(session, run_id)
+    if run.status not in (Status.FAILED, Status.CANCELLED):
+        raise ConflictError(
+            f"The run is {word_of(run.status)}: only one that failed or was cancelled is retried."
+        )
+    session.execute(delete(TrainingEpoch).where(TrainingEpoch.run_id == run.id))
+    queue_again(run)
+    run.started_at = None
+    if is_shown(run):
+        run.drone_model.train_loss = run.drone_model.train_accuracy = None
+    session.flush()
+    forget(run.id)
 
 
 def delete_run(session: Session, run_id: str) -> None:

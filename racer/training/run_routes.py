@@ -1,4 +1,5 @@
-"""Runs as the API shows them: list, read, epochs as JSON or CSV; pause, resume, cancel, delete.
+"""Runs as the API shows them: list, read, epochs as JSON or CSV, log; pause, resume, retry, cancel,
+delete.
 
 Reading is free, as everywhere here; the rest belongs to the owner of the drone model.
 """
@@ -10,6 +11,7 @@ import io
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import PlainTextResponse
 
 from auth import OptionalUser, require_write_access
 from database import SessionDep
@@ -18,6 +20,7 @@ from racer.training import queries, run_queries
 from racer.training.dependencies import Service
 from racer.training.run_queries import RunView, word_of
 from racer.training.schemas import RunFilter, RunOut, RunPage
+from racer.training.service import TrainingService
 from schemas import ErrorOut
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -45,7 +48,9 @@ OwnRun = Annotated[str, Depends(_own_run, scope="function")]
 
 
 @router.get("", summary="List runs, the newest first")
-def list_runs(session: SessionDep, wanted: Annotated[RunFilter, Query()]) -> RunPage:
+def list_runs(
+    session: SessionDep, service: Service, wanted: Annotated[RunFilter, Query()]
+) -> RunPage:
     """A page of them; `next` is null on the last one."""
     found = run_queries.list_runs(
         session,
@@ -55,15 +60,15 @@ def list_runs(session: SessionDep, wanted: Annotated[RunFilter, Query()]) -> Run
         before=wanted.before,
         limit=wanted.limit + 1,
     )
-    shown = [run_out(run_queries.view(session, run)) for run in found[: wanted.limit]]
+    shown = [run_out(run_queries.view(session, run), service) for run in found[: wanted.limit]]
     place = run_queries.place_of(found[wanted.limit - 1]) if len(found) > wanted.limit else None
     return RunPage(runs=shown, next=place)
 
 
 @router.get("/{run_id}", summary="Read a run", responses=_NOT_FOUND)
-def read_run(run_id: str, session: SessionDep) -> RunOut:
+def read_run(run_id: str, session: SessionDep, service: Service) -> RunOut:
     """Its state, its configuration, and how far it is."""
-    return run_out(run_queries.view(session, run_queries.get_run(session, run_id)))
+    return run_out(run_queries.view(session, run_queries.get_run(session, run_id)), service)
 
 
 @router.get("/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND)
@@ -94,22 +99,41 @@ def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
     return Response(text.getvalue(), media_type="text/csv", headers={"Content-Disposition": name})
 
 
+@router.get(
+    "/{run_id}/log",
+    summary="The end of a run's log",
+    response_class=PlainTextResponse,
+    responses=_NOT_FOUND,
+)
+async def read_log(
+    run_id: str, service: Service, lines: Annotated[int, Query(ge=1, le=2000)] = 100
+) -> PlainTextResponse:
+    """What its training processes wrote to standard error last, 256 KiB at most."""
+    return PlainTextResponse(await service.log_of(run_id, lines=lines))
+
+
 @router.post("/{run_id}/pause", summary="Let a run rest", responses=_WRITING)
 async def pause_run(run_id: OwnRun, service: Service) -> RunOut:
     """Its process ends; it goes on from its last checkpoint when it is resumed."""
-    return run_out(await service.pause_run(run_id))
+    return run_out(await service.pause_run(run_id), service)
 
 
 @router.post("/{run_id}/resume", summary="Go on with a run", responses=_WRITING)
 async def resume_run(run_id: OwnRun, service: Service) -> RunOut:
     """One that was paused, failed or was cancelled: from its last checkpoint."""
-    return run_out(await service.resume_run(run_id))
+    return run_out(await service.resume_run(run_id), service)
+
+
+@router.post("/{run_id}/retry", summary="Begin a run anew", responses=_WRITING)
+async def retry_run(run_id: OwnRun, service: Service) -> RunOut:
+    """One that failed or was cancelled, from its first epoch: what it has learnt is forgotten."""
+    return run_out(await service.retry_run(run_id), service)
 
 
 @router.post("/{run_id}/cancel", summary="End a run", responses=_WRITING)
 async def cancel_run(run_id: OwnRun, service: Service) -> RunOut:
     """At once; the epochs so far stay readable."""
-    return run_out(await service.cancel_run(run_id))
+    return run_out(await service.cancel_run(run_id), service)
 
 
 @router.delete("/{run_id}", summary="Forget a run", status_code=204, responses=_WRITING)
@@ -118,9 +142,10 @@ async def delete_run(run_id: OwnRun, service: Service) -> None:
     await service.delete_run(run_id)
 
 
-def run_out(view: RunView) -> RunOut:
+def run_out(view: RunView, service: TrainingService) -> RunOut:
     """As the API shows it."""
     run = view.run
+    waiting = "memory" if service.short_of_memory else "turn"
     return RunOut(
         id=run.id,
         drone_id=run.drone_model.drone_id,
@@ -130,11 +155,13 @@ def run_out(view: RunView) -> RunOut:
         epoch=view.epoch,
         epochs=run.config["epochs"],
         queue_position=view.queue_position,
+        waiting_for=waiting if run.status is Status.INITIALIZING else None,
         seconds_left=None if view.seconds_left is None else max(0.0, view.seconds_left),
         seed=run.seed,
         config=run.config,
         sent=run.sent,
         resolved=run.resolved,
+        parent_run_id=run.parent_run_id,
         attempt=run.attempt,
         error=run.error,
         revision=run.revision,

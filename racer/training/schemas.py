@@ -42,8 +42,9 @@ class RunOut(BaseModel):
     status: RunStatus
     epoch: int = Field(description="The newest on record; 0 before the first.")
     epochs: int = Field(description="When it is complete.")
-    queue_position: int | None = Field(
-        description="1 is next, by age; accounts with fewer runs under way come earlier."
+    queue_position: int | None = Field(description="1 is next, by age; but accounts take turns.")
+    waiting_for: Literal["turn", "memory"] | None = Field(
+        description='Of a queued run. "memory": the next one waits until there is enough.'
     )
     seconds_left: float | None = Field(
         description="If the rest goes as its epochs so far; null while nothing is known."
@@ -53,6 +54,9 @@ class RunOut(BaseModel):
     sent: dict[str, Any] | None = Field(description="The model's settings, as they were sent.")
     resolved: dict[str, Any] | None = Field(
         description="The configuration with every default; null until the process has read it."
+    )
+    parent_run_id: str | None = Field(
+        description="Whose weights it began with; null: none's, or that run was deleted."
     )
     attempt: int = Field(description="How often it was begun or gone on with.")
     error: str | None = Field(description="Why it failed or rests, or that it was cancelled.")
@@ -86,6 +90,12 @@ class Sweep(BaseModel):
         examples=[[{"velocityLimit": "8"}, {"velocityLimit": "12"}]],
     )
     training_epochs: int | None = Field(None, ge=1, le=1000, description="Null: the model's.")
+    continue_from: str | None = Field(
+        None,
+        pattern=_NO_NUL,
+        description="A run, anybody's, whose best weights these begin with; null: random ones. "
+        "Algorithm and action space must be the same.",
+    )
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:

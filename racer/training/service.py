@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,30 +22,26 @@ from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import structlog
-from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, object_session, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
-from models import Status, UserDroneModel
-from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from models import Status, new_uuid
+from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableError
 from racer.jobs.executor import LOOK_S
 from racer.jobs.store import Store
 from racer.settings import Settings
-from racer.sim.airframe import load_airframe
-from racer.tracks.service import course_of
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
-from racer.training.queries import ACTIVE, Progress, Wanted
+from racer.training.queries import ACTIVE, Progress
+from racer.training.run_files import forget_results, last_log_lines
 from racer.training.run_queries import RunView
 from racer.training.schemas import Sweep
+from racer.training.wanted import configure, lay_weights, runs_of
 from racer.training.workers import Workers
-from schemas import DroneDetails
 
 Message = dict[str, Any]
 
 WORKER: Sequence[str] = (sys.executable, "-m", "racer.learning.worker")
-_SEED = 0
-_AIRFRAME = "x500"
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +106,7 @@ class TrainingService:
         if self._closing:
             raise UnavailableError("The server is stopping. Start the training again afterwards.")
         run_id, is_new = await self._store.write(
-            queries.start_or_join, drone_id, _configure, again=again
+            queries.start_or_join, drone_id, configure, again=again
         )
         self._workers.wake()
         return run_id, is_new
@@ -118,30 +114,33 @@ class TrainingService:
     async def sweep(self, drone_id: str, wanted: Sweep) -> list[RunView]:
         """Queue a run of the model for each seed with each variant of its settings.
 
-        Raises NotFoundError for an unknown model, InvalidInputError for a variant that means
-        nothing.
+        Raises NotFoundError for an unknown model or run to continue, InvalidInputError for a
+        variant that means nothing or weights of another kind, ConflictError when there are none.
         """
 
-        def add(session: Session) -> list[str]:
-            model = queries.get_model(session, drone_id, lock=True)
-            epochs = wanted.training_epochs or model.training_epochs
-            return [
-                queries.add_run(
-                    session, model, _wanted_run(model, details, epochs=epochs, seed=seed)
-                )
-                for details in [_varied(model, variant) for variant in wanted.variants]
-                for seed in wanted.seeds
-            ]
+        planned = await self._store.read(runs_of, drone_id, wanted)
+        runs = {new_uuid(): run for run in planned}
 
-        added = await self._store.write(add)
+        def add(session: Session) -> None:
+            model = queries.get_model(session, drone_id, lock=True)
+            for run_id, run in runs.items():
+                queries.add_run(session, model, run, run_id=run_id)
+
+        try:  # weights first: a run is claimed as soon as there is a row
+            await asyncio.to_thread(lay_weights, self._runs_dir, runs)
+            await self._store.write(add)
+        except RacerError:  # of anything else nobody knows whether the rows are there
+            await asyncio.to_thread(self._delete_folders, runs)
+            raise
         self._workers.wake()
-        return [await self._view(run_id) for run_id in added]
+        return [await self._view(run_id) for run_id in runs]
 
     async def cancel(self, drone_id: str) -> None:
         """End the model's training now. Raises NotFoundError, or ConflictError when none runs."""
         run_id = await self._store.write(queries.cancel, drone_id)
         log.info("training_cancelled", run_id=run_id, drone_id=drone_id)
         await self._workers.stop(self._workers.work_on(run_id))
+        self._workers.changed(run_id)
         self._ring(run_id)
 
     async def pause_run(self, run_id: str) -> RunView:
@@ -154,6 +153,26 @@ class TrainingService:
         await self._store.write(run_queries.resume_run, run_id)
         return await self._changed(run_id, ending)
 
+    async def retry_run(self, run_id: str) -> RunView:
+        """Queue it as if it had never begun. Raises NotFoundError or ConflictError."""
+        ending = self._workers.work_on(run_id)
+
+        def forget(run_id: str) -> None:
+            forget_results(self._runs_dir / run_id)
+
+        await self._store.write(run_queries.retry_run, run_id, forget=forget)
+        return await self._changed(run_id, ending)
+
+    async def log_of(self, run_id: str, *, lines: int) -> str:
+        """The last lines of its processes' log. Raises NotFoundError."""
+        run = await self._store.read(run_queries.get_run, run_id)
+        return await asyncio.to_thread(last_log_lines, self._runs_dir / run.id, lines)
+
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether the next run waits until there is enough of it."""
+        return self._workers.short_of_memory
+
     async def cancel_run(self, run_id: str) -> RunView:
         """End it now. Raises NotFoundError, or ConflictError when it has ended."""
         return await self._end(run_queries.cancel_run, run_id)
@@ -163,8 +182,12 @@ class TrainingService:
         await self._store.write(run_queries.delete_run, run_id)
         await self._workers.stop(self._workers.work_on(run_id))
         self._ring(run_id)
-        await asyncio.to_thread(shutil.rmtree, self._runs_dir / run_id, ignore_errors=True)
+        await asyncio.to_thread(self._delete_folders, [run_id])
         log.info("run_deleted", run_id=run_id)
+
+    def _delete_folders(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            shutil.rmtree(self._runs_dir / run_id, ignore_errors=True)
 
     async def _end(self, change: Callable[[Session, str], None], run_id: str) -> RunView:
         await self._store.write(change, run_id)
@@ -172,7 +195,7 @@ class TrainingService:
 
     async def _changed(self, run_id: str, ending: asyncio.Task[None] | None) -> RunView:
         await self._workers.stop(ending)
-        self._workers.wake()
+        self._workers.changed(run_id)
         self._ring(run_id)
         view = await self._view(run_id)
         log.info("run_changed", run_id=run_id, status=view.run.status.value)
@@ -270,45 +293,3 @@ class TrainingService:
 
 def _failure(message: str) -> Message:
     return {"error": message, "done": True}
-
-
-def _configure(model: UserDroneModel) -> Wanted:
-    """The worker's configuration of a drone model; the strings in it were checked on entry."""
-    return _wanted_run(model, _varied(model, {}), epochs=model.training_epochs, seed=_SEED)
-
-
-def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:
-    """The model's settings with some of them changed."""
-    if unknown := set(variant) - set(DroneDetails.model_fields):
-        raise InvalidInputError(f"droneDetails has no key '{min(unknown)[:64]}'.")
-    try:
-        return DroneDetails.model_validate(model.drone_details | variant)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(f"droneDetails' {where}: {first['msg']}.") from error
-
-
-def _wanted_run(model: UserDroneModel, details: DroneDetails, *, epochs: int, seed: int) -> Wanted:
-    """A run of the model with these settings; its course is part of it from now on.
-
-    Raises NotFoundError for a track that the model's owner may not use, InvalidInputError for one
-    that cannot be flown.
-    """
-    flight = details.flight_settings()
-    session = object_session(model)
-    assert session is not None  # noqa: S101 - it was just read
-    course = course_of(session, details, model.user.username)
-    course.track.check_room(load_airframe(_AIRFRAME).body.collision_radius_m)
-    config = {
-        "algorithm": flight.algorithm,
-        "epochs": epochs,
-        "seed": seed,
-        "track": course.text,
-        "airframe": _AIRFRAME,
-        "altitude_m": course.altitude_m,
-        "velocity_limit_m_s": flight.velocity_limit_m_s,
-        "yaw_limit_deg_s": flight.yaw_limit_deg_s,
-        "wind_speed_m_s": flight.wind_speed_m_s,
-    } | ({} if flight.reward is None else {"reward": flight.reward})
-    return Wanted(config, details.as_sent())

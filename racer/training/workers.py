@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,13 +23,14 @@ from racer.jobs.child import ChildFailedError, ChildInterruptedError
 from racer.jobs.executor import Executor, Leases, plain
 from racer.jobs.store import Store
 from racer.settings import Settings
-from racer.training import leases
+from racer.training import leases, run_files
 from racer.training.leases import Attempt
+from racer.training.memory import Budget, needed_mb
+from racer.training.queries import ACTIVE
 from racer.training.worker_process import epochs_of
 
-_CHECKPOINTS = "checkpoint-*.bin"  # racer.learning.checkpoint writes them
-
 _LEASES = Leases(leases.claim, leases.free_runs_of_the_dead, leases.renew, leases.release)
+_TIDIED = 100  # runs at once
 
 log = structlog.get_logger(__name__)
 
@@ -58,16 +59,70 @@ class Workers(Executor[Attempt, _End]):
         self._program, self._news = tuple(program), news
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._compile_cache = settings.data_dir.resolve() / "jax_cache"
+        self._budget = Budget(most_mb=settings.training_memory_mb)
+        self.short_of_memory = False  # whether the next run waits for some
+        self._needs_mb: dict[str, int] = {}  # of the runs that are executed here
+        self._ended: set[str] = set()  # runs whose checkpoints may be too many
+
+    def changed(self, run_id: str) -> None:
+        """The run was queued, or ended without this process."""
+        self._ended.add(run_id)
+        self.wake()
 
     def news(self, row_id: str) -> None:
         """Tell whoever follows the run."""
         self._news(row_id)
 
     async def tidy_up(self) -> None:
-        """Delete checkpoints that nobody goes on with, of runs whose end went unheard."""
-        folders = [path.parent.name for path in self._runs_dir.glob(f"*/{_CHECKPOINTS}")]
-        for run_id in await self._store.read(leases.finished_among, folders):
-            await asyncio.to_thread(self._clear_checkpoints, run_id)
+        """What earlier processes left."""
+        self._ended |= set(await asyncio.to_thread(run_files.with_checkpoints, self._runs_dir))
+        await self._forget_checkpoints()
+
+    async def look(self) -> None:
+        """Before each look for something to claim."""
+        self.short_of_memory &= len(self._tasks) < self._most
+        await self._forget_checkpoints()
+
+    async def claim(self, executing: Collection[str]) -> Attempt | None:
+        """The next run, when there is memory for it."""
+        short = False
+        running = {str(self._runs_dir / run): need for run, need in self._needs_mb.items()}
+
+        def affordable(config: dict[str, Any]) -> bool:
+            nonlocal short
+            short = not self._budget.fits(needed_mb(config), running)
+            return not short
+
+        attempt = await self._store.write(
+            leases.claim, self._name, executing=executing, affordable=affordable
+        )
+        if short and not self.short_of_memory:
+            log.info("training_waits_for_memory", running=len(executing))
+        self.short_of_memory = short
+        if attempt is not None:
+            self._needs_mb[attempt.id] = needed_mb(attempt.config)
+        return attempt
+
+    def left(self, row_id: str) -> None:
+        """The run is executed here no more."""
+        del self._needs_mb[row_id]
+        self._ended.add(row_id)
+
+    async def _forget_checkpoints(self) -> None:
+        """Delete those that nobody goes on with: whoever ended the run, and wherever."""
+        if not (ended := sorted(self._ended)[:_TIDIED]):
+            return
+        statuses = await self._store.read(leases.statuses_of, ended)
+        self._ended.difference_update(ended)
+        for run_id, status in statuses.items():
+            if status in ACTIVE:
+                continue
+            finished = status is Status.FINISHED
+            tidy = run_files.forget_checkpoints if finished else run_files.keep_newest_checkpoint
+            try:
+                await asyncio.to_thread(tidy, self._runs_dir / run_id)
+            except OSError as error:
+                log.warning("checkpoints_not_deleted", run_id=run_id, error=str(error))
 
     async def work(self, attempt: Attempt) -> _End:
         """Train, and say how that ended."""
@@ -102,8 +157,6 @@ class Workers(Executor[Attempt, _End]):
             leases.end_attempt, attempt, end.status, end.why or None
         ):
             log.info("training_ended", **fields, status=end.status.value, error=end.why)
-            if end.status is Status.FINISHED:
-                await asyncio.to_thread(self._clear_checkpoints, attempt.id)
 
     async def _train(self, attempt: Attempt) -> None:
         command, log_file = await asyncio.to_thread(self._prepare, attempt)
@@ -127,9 +180,4 @@ class Workers(Executor[Attempt, _End]):
         config.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
         command = [*self._program, "--config", str(config), "--output", str(directory)]
         command += ["--resume-after", str(attempt.known_epochs)]
-        return command, directory / "worker.log"
-
-    def _clear_checkpoints(self, run_id: str) -> None:
-        """Nobody goes on with it: the last report and the end are on record."""
-        for path in (self._runs_dir / run_id).glob(_CHECKPOINTS):
-            path.unlink(missing_ok=True)
+        return command, directory / run_files.LOG

@@ -36,7 +36,9 @@ class Bench:
     users: dict[str, int] = field(default_factory=dict)
 
     def settings(self, **changes: Any) -> Settings:
-        return Settings(_env_file=None, data_dir=self.data_dir, **changes)
+        """Programs that train nothing need no memory, whatever is estimated."""
+        given = {"training_memory_mb": 10**6} | changes
+        return Settings(_env_file=None, data_dir=self.data_dir, **given)
 
     def service(
         self, behaviour: str = "good", *, hold_after: int = 0, max_trainings: int = 1

@@ -34,6 +34,9 @@ def misbehave(behaviour: str) -> None:
         case "error":
             say({"error": "The reward function cannot be compiled: line 3."})
             sys.exit(1)
+        case "fault":
+            say({"error": "It stumbled."})
+            print(1 / 0)
         case "disk-full":
             told = "The training cannot write its files: No space left on device."
             say({"error": told, "disk_full": True})

@@ -51,6 +51,7 @@ class Servers:
             "DATABASE_URL": url,
             "DATA_DIR": str(data_dir),
             "MAX_TRAININGS": str(2 // count),
+            "TRAINING_MEMORY_MB": "10000",  # small ones need less than is estimated
         }
         self._log = (data_dir / "log").open("w")
         self._servers = [self._start() for _ in range(count)]

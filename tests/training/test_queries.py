@@ -121,6 +121,57 @@ def test_who_has_fewer_runs_under_way_comes_first_then_who_waits_longest(bench: 
     assert [claim(bench, str(n)).id for n in range(4)] == [busy[0], idle, busy[1], busy[2]]
 
 
+def test_with_one_slot_owners_take_turns(bench: Bench) -> None:
+    """Ten runs of one owner do not go before the single one of another."""
+    queues = {owner: [] for owner in ("ada", "bob", "eve")}  # type: dict[str, list[str]]
+    for owner in ("ada", "ada", "ada", "bob", "eve", "eve"):
+        queues[owner].append(queue(bench, bench.new_model(owner=owner)))
+    order = []
+    while (attempt := claim(bench)) is not None:
+        order.append(next(o for o, runs in queues.items() if attempt.id in runs))
+        assert do(bench, leases.end_attempt, attempt, Status.FINISHED, None)
+    assert order == ["ada", "bob", "eve", "ada", "eve", "ada"]
+
+
+def test_what_was_begun_goes_on_before_others_begin(bench: Bench) -> None:
+    interrupted = begin(bench, bench.new_model(owner="ada"))
+    queue(bench, bench.new_model(owner="bob"))
+    do(bench, leases.release, interrupted)
+    assert claim(bench).run_id == interrupted.run_id
+
+
+def test_a_run_that_is_not_affordable_is_not_overtaken(bench: Bench) -> None:
+    large = queue(bench, bench.new_model(owner="ada"))
+    small = queue(bench, bench.new_model(owner="bob"))
+    asked: list[Any] = []
+
+    def refuse(config: dict[str, Any]) -> bool:
+        asked.append(config)
+        return False
+
+    with bench.database.session() as session:
+        assert leases.claim(session, "one", executing=[], affordable=refuse) is None
+    assert asked == [{"seed": 3, "epochs": 4}]
+    assert [claim(bench).run_id for _ in range(2)] == [large, small]
+
+
+def test_a_continued_run_outlives_its_parent(bench: Bench) -> None:
+    drone_id = bench.new_model()
+    parent = begin(bench, drone_id).run_id
+    wanted = Wanted({"seed": 1, "epochs": 4}, {}, parent)
+
+    def add(session: Session) -> str:
+        return queries.add_run(session, queries.get_model(session, drone_id), wanted)
+
+    child = do(bench, add)
+    do(bench, run_queries.cancel_run, parent)
+    do(bench, run_queries.delete_run, parent)
+    with pytest.raises(NotFoundError, match="to continue was deleted"):
+        do(bench, add)
+    [run] = bench.runs(drone_id)
+    assert (run.id, run.parent_run_id) == (child, None)
+
+
 def test_simultaneous_claims_share_nothing(bench: Bench) -> None:
     runs = {queue(bench, bench.new_model(owner=f"o{n}")) for n in range(6)}
     with ThreadPoolExecutor(6) as pool:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from models import Status
 from racer.cameras.replay import load_flight
+from racer.training.schemas import Sweep
 from racer.training.service import TrainingService
 from tests.training.conftest import Bench, collect, play, until
 
@@ -99,5 +100,29 @@ def test_cancel_does_not_wait_for_the_compiler(sqlite_bench: Bench) -> None:
             await training.cancel(drone_id)
             assert time.monotonic() - began < 1.0
             assert not trainers()
+
+    play(scenario())
+
+
+def test_a_run_continues_another_ones_weights_with_other_settings(sqlite_bench: Bench) -> None:
+    bench = sqlite_bench
+    drone_id = bench.new_model(epochs=2)
+
+    async def scenario() -> None:
+        async with service(bench) as training:
+            parent = await training.start(drone_id)
+            await collect(training, drone_id, within_s=120)
+            windy = {"enableWind": "true", "windSpeed": "4"}
+            wanted = Sweep(continue_from=parent, variants=[windy], seeds=[0])
+            [view] = await training.sweep(drone_id, wanted)
+            messages = await collect(training, drone_id, within_s=120)
+            assert messages[-1] == {"done": True, "message": "Training completed!"}
+            run = bench.runs(drone_id)[1]
+            assert (run.id, run.parent_run_id) == (view.run.id, parent)
+            assert run.resolved is not None
+            assert run.resolved["initial"] == "initial.safetensors"
+            before = load_file(bench.directory(parent) / "policy.safetensors")
+            after = load_file(bench.directory(run.id) / "policy.safetensors")
+            assert after["observation_seen"] > before["observation_seen"]
 
     play(scenario())
