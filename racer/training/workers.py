@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
-import os
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import uuid4
@@ -24,16 +20,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import Status
-from racer.flight.commands import boot_id
 from racer.settings import Settings
 from racer.training import leases
+from racer.training.executors import Launch, executor_of
+from racer.training.holders import is_dead, this_process
 from racer.training.leases import LEASE_S, Attempt
 from racer.training.store import Store
-from racer.training.worker_process import (
-    TrainingFailedError,
-    TrainingInterruptedError,
-    epochs_of,
-)
+from racer.training.transcript import TrainingFailedError, TrainingInterruptedError
 
 LOOK_S = 1.0  # between looks for what other processes did
 _CHECKPOINTS = "checkpoint-*.bin"  # racer.learning.checkpoint writes them
@@ -56,19 +49,22 @@ class Workers:
         """`program` is called with `--config FILE --output DIR`, and `--resume-after EPOCH` when
         it goes on. `news` is told the id of each run of which there is something new."""
         self._store, self._program, self._news = store, tuple(program), news
+        self._executor = executor_of(settings)
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._compile_cache = settings.data_dir.resolve() / "jax_cache"
         self._most = settings.max_trainings
         self._name = f"{this_process()} {uuid4().hex}"
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._look = asyncio.Event()
-        self._claiming: asyncio.Task[None]
+        self._background: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Begin to look for runs; those that dead processes of this machine left come first."""
         await self._free_runs_of_the_dead()
         await self._tidy_up()
-        self._claiming = asyncio.create_task(self._claim_for_ever())
+        self._background.append(asyncio.create_task(self._claim_for_ever()))
+        if self._executor.outlives_us:
+            self._background.append(asyncio.create_task(self._end_unwanted_for_ever()))
         return self
 
     async def __aexit__(
@@ -77,12 +73,15 @@ class Workers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop every training process within a second; the runs stay for whoever comes next."""
-        self._claiming.cancel()
-        await asyncio.gather(self._claiming, return_exceptions=True)
+        """Stop every training process of ours within a second; the runs stay for whoever comes
+        next, and what outlives us goes on meanwhile."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._executor.close()
 
     def wake(self) -> None:
         """There may be something to claim."""
@@ -120,6 +119,18 @@ class Workers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._look.wait()
+
+    async def _end_unwanted_for_ever(self) -> None:
+        """End what goes on elsewhere for runs that were closed while nobody here followed them."""
+        while True:
+            try:
+                await self._executor.end_unwanted(self._wanted)
+            except Exception:  # the database is away, most likely; later, then
+                log.exception("jobs_not_compared")
+            await asyncio.sleep(LEASE_S)
+
+    async def _wanted(self, run_ids: Collection[str]) -> Collection[str]:
+        return await self._store.read(leases.wanted_among, run_ids)
 
     async def _free_runs_of_the_dead(self) -> None:
         if freed := await self._store.write_patiently(leases.free_runs_of_the_dead, is_dead):
@@ -162,8 +173,11 @@ class Workers:
             end = await self._end_of(attempt)
             keeping.cancel()  # a run that has ended is no lost lease
             if end.status is None:
-                again = await self._store.write_patiently(leases.interrupted, attempt, end.why)
-                log.warning("training_interrupted", **fields, again=again, why=end.why)
+                log.warning("training_interrupted", **fields, why=end.why)
+                if end.blameless:
+                    await self._store.write_patiently(leases.release, attempt)
+                else:
+                    await self._store.write_patiently(leases.interrupted, attempt, end.why)
             elif await self._store.write_patiently(
                 leases.end_attempt, attempt, end.status, end.why or None
             ):
@@ -177,13 +191,24 @@ class Workers:
             raise
         finally:
             keeping.cancel()
+            if self._executor.outlives_us:
+                await self._end_if_unwanted(attempt.run_id)
+
+    async def _end_if_unwanted(self, run_id: str) -> None:
+        """The run was closed; not if it waits for whoever comes next, or somebody else has it."""
+        wanted: Collection[str] = (run_id,)
+        with suppress(TimeoutError, SQLAlchemyError):  # then it is compared later
+            async with asyncio.timeout(_RELEASE_S):
+                wanted = await self._wanted(wanted)
+        if not wanted:
+            await self._executor.end(run_id)
 
     async def _end_of(self, attempt: Attempt) -> _End:
         """Train, and say how that ended."""
         try:
             await self._train(attempt)
         except TrainingInterruptedError as interruption:
-            return _End(None, _plain(interruption))
+            return _End(None, _plain(interruption), interruption.blameless)
         except TrainingFailedError as failure:
             return _End(Status.PAUSED if failure.disk_full else Status.FAILED, _plain(failure))
         except OSError as failure:
@@ -216,28 +241,27 @@ class Workers:
             work.cancel()
 
     async def _train(self, attempt: Attempt) -> None:
-        command, log_file = await asyncio.to_thread(self._prepare, attempt)
-        epochs = epochs_of(command, log_file=log_file, after=attempt.known_epochs)
+        epochs = self._executor.epochs_of(self._launch(attempt))
         async with aclosing(epochs):
-            async for metrics in epochs:
-                if "resolved" in metrics:
-                    await self._store.write_patiently(leases.record_process, attempt, metrics)
-                    continue
-                if not await self._store.write_patiently(leases.record_epoch, attempt, metrics):
+            async for told in epochs:
+                if "waiting" in told:
+                    why = told["waiting"]
+                    await self._store.write_patiently(leases.record_wait, attempt, why)
+                elif "resolved" in told:
+                    await self._store.write_patiently(leases.record_process, attempt, told)
+                elif not await self._store.write_patiently(leases.record_epoch, attempt, told):
                     raise TrainingFailedError("The drone model or its training was deleted.")
                 self._news(attempt.run_id)
 
-    def _prepare(self, attempt: Attempt) -> tuple[list[str], Path]:
-        """The run's folder with the worker's configuration."""
-        directory = self._runs_dir / attempt.run_id
-        self._runs_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        config = directory / "config.json"
-        given = attempt.config | {"compile_cache": str(self._compile_cache)}
-        config.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
-        command = [*self._program, "--config", str(config), "--output", str(directory)]
-        command += ["--resume-after", str(attempt.known_epochs)]
-        return command, directory / "worker.log"
+    def _launch(self, attempt: Attempt) -> Launch:
+        return Launch(
+            run_id=attempt.run_id,
+            attempt=attempt.number,
+            program=self._program,
+            config=attempt.config | {"compile_cache": str(self._compile_cache)},
+            folder=self._runs_dir / attempt.run_id,
+            after=attempt.known_epochs,
+        )
 
     def _clear_checkpoints(self, run_id: str) -> None:
         """Nobody goes on with it: the last report and the end are on record."""
@@ -250,33 +274,7 @@ class _End(NamedTuple):
 
     status: Status | None
     why: str = ""
-
-
-def this_process() -> str:
-    """Tells this process from every other one, also on other machines and in other boots."""
-    return f"{_place()} {os.getpid()} {_started(os.getpid())}"
-
-
-def is_dead(name: str) -> bool:
-    """Whether the process of a worker's name is known to have ended: one of this machine, in this
-    boot. Of others only their leases can tell."""
-    place, _, process = name.rpartition(" ")[0].partition(" # ")
-    pid, _, started = process.partition(" ")
-    return f"{place} #" == _place() and pid.isdecimal() and _started(int(pid)) != started
-
-
-def _place() -> str:
-    """Where process ids mean the same as here."""
-    return f"{socket.gethostname()} {boot_id()} {os.readlink('/proc/self/ns/pid')} #"
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks since boot; None when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]  # proc(5), field 22; the name may hold spaces
+    blameless: bool = False
 
 
 def _plain(error: Exception) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from models import Status, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
-from racer.training.worker_process import TrainingFailedError, epochs_of
+from racer.training.transcript import TrainingFailedError
+from racer.training.worker_process import epochs_of
 from tests.training.conftest import DONE, Bench, collect, gone, numbers, play, until
 
 
