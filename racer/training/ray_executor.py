@@ -74,8 +74,7 @@ class RayExecutor:
                 async for message in messages:
                     yield message
         except TrainingFailedError:
-            await self.end(launch.run_id)
-            await asyncio.to_thread(submission.forget)  # whoever resumes the run begins another
+            await self._stop(submission)
             raise
 
     async def end(self, run_id: str) -> None:
@@ -83,7 +82,7 @@ class RayExecutor:
         folder = self._data_dir / "runs" / run_id
         submission = await asyncio.to_thread(Submission.recorded, folder)
         if submission is not None:
-            await self._stop(submission.id)
+            await self._stop(submission)
 
     async def end_unwanted(self, wanted: Wanted) -> None:
         """Stop this installation's jobs of runs that are not wanted, and superseded jobs."""
@@ -96,8 +95,7 @@ class RayExecutor:
                 newest = await asyncio.to_thread(Submission.recorded, submission.folder)
                 superseded = newest is not None and newest.attempt > submission.attempt
                 if superseded or submission.folder.name not in keep:
-                    log.info("ray_job_not_wanted", job=submission.id, superseded=superseded)
-                    await self._stop(submission.id)
+                    await self._stop(submission)
 
     async def close(self) -> None:
         """Jobs go on."""
@@ -115,7 +113,7 @@ class RayExecutor:
         await asyncio.to_thread(launch.prepare)
         await asyncio.to_thread(submission.record)
         mark = await asyncio.to_thread(installation, self._data_dir)
-        command = entrypoint(launch, submission.messages, self._told)
+        command = entrypoint(launch, submission, self._told)
         metadata = submission.metadata(mark)
         await self._jobs.submit(submission.id, command, cpus=self._cpus, metadata=metadata)
         log.info("ray_job_submitted", job=submission.id)
@@ -142,15 +140,19 @@ class RayExecutor:
             async with asyncio.timeout(_EXIT_GRACE_S):
                 await self._until_ended(submission.id)
 
-    async def _stop(self, submission_id: str) -> None:
+    async def _stop(self, submission: Submission) -> None:
+        """Nobody follows it again; whoever resumes the run begins another."""
+        await asyncio.to_thread(submission.forget)
         try:
             async with asyncio.timeout(_STOP_S):
-                job = await self._jobs.find(submission_id)
-                if job is not None and not job.ended:
-                    await self._jobs.stop(submission_id)
-                    await self._until_ended(submission_id)
+                job = await self._jobs.find(submission.id)
+                # Ray cannot stop one that waits for room: it ends itself when it begins.
+                if job is not None and job.status != "PENDING" and not job.ended:
+                    log.info("ray_job_stopped", job=submission.id)
+                    await self._jobs.stop(submission.id)
+                    await self._until_ended(submission.id)
         except (RayUnreachableError, RayRefusedError, TimeoutError) as error:
-            log.warning("ray_job_not_stopped_yet", job=submission_id, error=str(error))
+            log.warning("ray_job_not_stopped_yet", job=submission.id, error=str(error))
 
     async def _until_ended(self, submission_id: str) -> None:
         while True:
@@ -185,7 +187,7 @@ class _Look:
                 )
             self._job, self.waiting = found, None
             if found.status == "PENDING" and time.monotonic() - self._begun_s > _PENDING_TOLD_S:
-                self.waiting = f"The run waits for {self._cpus:g} free cores on the Ray cluster."
+                self.waiting = f"The run waits for room in Ray (RAY_CPUS={self._cpus:g})."
         self._next_s = time.monotonic() + _LOOK_S
         return self._job
 

@@ -102,6 +102,7 @@ class RayJobs:
             why = str(error) or type(error).__name__
             raise self._unreachable(f"cannot be reached ({why})") from error
         if answer.status_code == httpx.codes.NOT_FOUND and "does not exist" in answer.text:
+            self._reached()
             return None
         if answer.status_code in _NO_ACCESS:
             raise self._unreachable("wants another RAY_AUTH_TOKEN")
@@ -118,10 +119,13 @@ class RayJobs:
             understood = form.validate_json(answer.content)
         except ValidationError as error:
             raise self._unreachable("does not answer as Ray's dashboard does") from error
+        self._reached()
+        return understood
+
+    def _reached(self) -> None:
         if self._away:
             log.info("ray_reachable", address=self._address)
             self._away = False
-        return understood
 
     def _unreachable(self, why: str) -> RayUnreachableError:
         text = f"The Ray cluster at {self._address} {why}."

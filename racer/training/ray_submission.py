@@ -79,8 +79,9 @@ class Submission:
         _write(_record(self.folder), str(self.attempt))
 
     def forget(self) -> None:
-        """Let nobody follow it again."""
-        _record(self.folder).unlink(missing_ok=True)
+        """Let nobody follow it again, nor begin it."""
+        if self.recorded(self.folder) == self:
+            _record(self.folder).unlink(missing_ok=True)
 
     def counts(self, job: Job) -> bool:
         """Whether its job goes on, or ended with success and everything that it said is there."""
@@ -114,13 +115,13 @@ class Lines:
         return whole
 
 
-def entrypoint(launch: Launch, messages: Path, told: Mapping[str, str]) -> str:
+def entrypoint(launch: Launch, submission: Submission, told: Mapping[str, str]) -> str:
     """The job's shell command, told these environment variables. It ends as one of
-    ENTRYPOINT_FAULTS where the node lacks something, else as the training process does."""
-    program, config, folder, said, log = map(
-        shlex.quote,
-        map(str, (launch.command[0], launch.config_file, launch.folder, messages, launch.log_file)),
-    )
+    ENTRYPOINT_FAULTS where the node lacks something, with success when the job is the run's newest
+    no more, else as the training process does."""
+    paths = (launch.config_file, launch.folder, submission.messages, launch.log_file)
+    config, folder, said, log = (shlex.quote(str(path)) for path in paths)
+    program, record = shlex.quote(launch.command[0]), shlex.quote(str(_record(launch.folder)))
     variables = [f"{name}={text}" for name, text in told.items()]
     process = shlex.join(["env", "-u", PARENT_VARIABLE, *variables, *launch.command])
     return "\n".join(
@@ -130,6 +131,7 @@ def entrypoint(launch: Launch, messages: Path, told: Mapping[str, str]) -> str:
             f"n=0; until test -r {config}; do",
             f"n=$((n + 1)); test $n -gt {_PATIENCE_S} && exit {_NO_FOLDER}; sleep 1; done",
             f"test -w {folder} || exit {_NOT_OURS}",
+            f'test "$(cat {record})" = {submission.attempt} || exit 0',
             f"exec {process} >{said} 2>>{log}",
         )
     )

@@ -20,6 +20,11 @@ from racer.settings import Settings
 from tests.support import free_tcp_port, wait_for
 
 _MARK = "TOLEDO_TEST_CLUSTER"  # in the environment of all its processes
+_NOTICES_DEATH = {  # of a node within some 8 s, not 20 s
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "5",
+}
 
 
 class Cluster:
@@ -55,6 +60,7 @@ class Cluster:
                 ],
                 env=os.environ
                 | {_MARK: str(self._folder), "RAY_USAGE_STATS_ENABLED": "0"}
+                | _NOTICES_DEATH
                 | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token},
                 stdout=output,
                 stderr=output,

@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import pytest
 
 from models import Status, TrainingEpoch
+from racer.training.schemas import Sweep
 from racer.training.service import TrainingService
 from tests.support import free_tcp_port
 from tests.training.conftest import DONE, FAKE_WORKER, Bench, collect, gone, numbers, play
 from tests.training.ray_cluster import Cluster, ray_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ def site(sqlite_bench: Bench, cluster: Cluster) -> Site:
     return Site(sqlite_bench, cluster)
 
 
-async def until(condition: Callable[[], T]) -> T:
+async def until(condition: Callable[[], T], *, within_s: float = 60) -> T:
     """Wait for the cluster, which takes seconds to start a job, and more on a busy machine."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(within_s):
         while not (value := await asyncio.to_thread(condition)):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         return value
@@ -152,6 +153,31 @@ def test_what_was_done_and_what_was_closed_while_no_server_was_there(site: Site)
     play(scenario())
 
 
+def test_a_sweep_fills_the_cluster_and_what_is_cancelled_in_its_queue_never_begins(
+    site: Site,
+) -> None:
+    drone_id = site.bench.new_model(epochs=4)
+
+    async def scenario() -> None:
+        async with site.service(hold_after=2, max_trainings=3) as service:
+            views = await service.sweep(drone_id, Sweep(seeds=[0, 1, 2]))
+            waiting = await until(
+                lambda: next((r for r in site.bench.runs(drone_id) if r.error), 0)
+            )
+            assert "waits for room" in waiting.error
+            others = [view.run.id for view in views if view.run.id != waiting.id]
+            for run_id in others:
+                await site.holding(run_id)
+            await service.cancel_run(waiting.id)
+            assert site.cluster.jobs(waiting.id) == {waiting.id: "PENDING"}
+            site.bench.go()
+            await until(lambda: all(len(site.bench.epochs(run_id)) == 4 for run_id in others))
+            await until(lambda: site.cluster.jobs(waiting.id) == {waiting.id: "SUCCEEDED"})
+        assert not (site.bench.directory(waiting.id) / "pid").exists()
+
+    play(scenario())
+
+
 def test_a_cluster_that_is_away_is_named_and_waited_for(site: Site) -> None:
     drone_id, port = site.bench.new_model(epochs=4), free_tcp_port()
     elsewhere = {"ray_address": f"http://127.0.0.1:{port}"}
@@ -194,19 +220,21 @@ def test_a_run_whose_node_is_killed_ends_on_the_other_as_its_undisturbed_twin(si
     twin, disturbed = site.bench.new_model(epochs=40), site.bench.new_model(epochs=40)
 
     async def scenario() -> None:
-        async with site.serve(*SMALL_WORKER) as service:
-            await service.start(twin)
-            undisturbed = await collect(service, twin, within_s=120)
+        async with site.serve(*SMALL_WORKER, max_trainings=2) as service:
+            other = await service.start(twin)
+            await until(lambda: site.bench.epochs(other), within_s=200)  # its programs are compiled
             run_id = await service.start(disturbed)
             lock = site.bench.directory(run_id) / "lock"
             await until(lambda: len(site.bench.epochs(run_id)) >= 5)
             site.cluster.kill_node_of(int(lock.read_text()))
             found = await collect(service, disturbed, within_s=120)
+            undisturbed = await collect(service, twin, within_s=120)
         assert found[-1] == DONE
         assert [_bare(message) for message in found] == [_bare(m) for m in undisturbed]
         assert _policy(site.bench, disturbed) == _policy(site.bench, twin)
         [run] = site.bench.runs(disturbed)
         assert run.attempt == 2
+        assert site.bench.runs(twin)[0].attempt == 1
         assert site.bench.epochs(run_id) == list(range(1, 41))
         assert site.cluster.jobs(run_id) == {run_id: "FAILED", f"{run_id}-2": "SUCCEEDED"}
 
