@@ -55,7 +55,9 @@ class RunOut(BaseModel):
         description="The configuration with every default; null until the process has read it."
     )
     attempt: int = Field(description="How often it was begun or gone on with.")
-    error: str | None = Field(description="Why it failed or rests, or that it was cancelled.")
+    error: str | None = Field(
+        description="Why it failed, rests or waits, or that it was cancelled."
+    )
     revision: str | None = Field(description="Of the code that trained last.")
     created_at: datetime
     started_at: datetime | None

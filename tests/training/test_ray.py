@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from models import Status, TrainingEpoch
+from models import Status, TrainingEpoch, TrainingRun
 from racer.training.schemas import Sweep
 from racer.training.service import TrainingService
 from tests.support import free_tcp_port
@@ -160,20 +160,19 @@ def test_a_sweep_fills_the_cluster_and_what_is_cancelled_in_its_queue_never_begi
 
     async def scenario() -> None:
         async with site.service(hold_after=2, max_trainings=3) as service:
-            views = await service.sweep(drone_id, Sweep(seeds=[0, 1, 2]))
-            waiting = await until(
-                lambda: next((r for r in site.bench.runs(drone_id) if r.error), 0)
-            )
-            assert "waits for room" in waiting.error
-            others = [view.run.id for view in views if view.run.id != waiting.id]
-            for run_id in others:
-                await site.holding(run_id)
-            await service.cancel_run(waiting.id)
-            assert site.cluster.jobs(waiting.id) == {waiting.id: "PENDING"}
+            runs = [view.run.id for view in await service.sweep(drone_id, Sweep(seeds=[0, 1, 2]))]
+            begun = [site.bench.directory(run_id) / "holding" for run_id in runs]
+            await until(lambda: sum(path.exists() for path in begun) == 2)
+            [waiting] = [path.parent.name for path in begun if not path.exists()]
+            told = await until(lambda: _run(site.bench, waiting).error)
+            assert "waits for room" in told
+            await service.cancel_run(waiting)
+            assert site.cluster.jobs(waiting) == {waiting: "PENDING"}
             site.bench.go()
+            others = [run_id for run_id in runs if run_id != waiting]
             await until(lambda: all(len(site.bench.epochs(run_id)) == 4 for run_id in others))
-            await until(lambda: site.cluster.jobs(waiting.id) == {waiting.id: "SUCCEEDED"})
-        assert not (site.bench.directory(waiting.id) / "pid").exists()
+            await until(lambda: site.cluster.jobs(waiting) == {waiting: "SUCCEEDED"})
+        assert not (site.bench.directory(waiting) / "pid").exists()
 
     play(scenario())
 
@@ -275,6 +274,11 @@ def _bare(message: dict[str, Any]) -> dict[str, Any]:
 def _policy(bench: Bench, drone_id: str) -> str:
     [run] = bench.runs(drone_id)
     return hashlib.sha256((bench.directory(run.id) / "policy.onnx").read_bytes()).hexdigest()
+
+
+def _run(bench: Bench, run_id: str) -> TrainingRun:
+    with bench.database.session(read_only=True) as session:
+        return session.query(TrainingRun).filter_by(id=run_id).one()
 
 
 def _text(path: Path) -> str:
