@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from racer.errors import ConfigurationError
@@ -117,6 +118,16 @@ class Settings(BaseSettings):
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
     )
     max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
+    executor: Literal["local", "ray"] = Field(
+        "local", description="Where trainings run: beside the server, or on a Ray cluster."
+    )
+    ray_address: str = Field(
+        "",
+        validate_default=True,
+        description="The Ray dashboard, http://host:8265; DATA_DIR is shared by its nodes then.",
+    )
+    ray_auth_token: str = Field("", description="Of a Ray cluster with token authentication.")
+    ray_cpus: float = Field(1.0, gt=0, le=1024, description="Cores that Ray keeps for a training.")
     training_memory_mb: int = Field(
         0,
         ge=0,
@@ -140,6 +151,17 @@ class Settings(BaseSettings):
             return value
         parts = value.strip().removeprefix("[").removesuffix("]").split(",")
         return [part.strip().strip("\"'").rstrip("/") for part in parts if part.strip()]
+
+    @field_validator("ray_address")
+    @classmethod
+    def _is_a_dashboard(cls, value: str, info: ValidationInfo) -> str:
+        """With EXECUTOR=local it may be anything: Ray reads a variable of that name, too."""
+        url = urlsplit(value)
+        if info.data.get("executor") == "ray" and not (
+            url.scheme in ("http", "https") and url.hostname
+        ):
+            raise ValueError("EXECUTOR=ray needs the Ray dashboard's URL, as http://head:8265")
+        return value.rstrip("/")
 
     @property
     def effective_database_url(self) -> str:

@@ -53,3 +53,16 @@ def test_a_bad_value_is_refused_by_name(bare_environment: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigurationError, match=r"PORT='many'.*integer"):
         get_settings()
     get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("address", ["", "auto", "head:6379", "ray://head:10001", "http://"])
+def test_ray_needs_the_address_of_its_dashboard(
+    bare_environment: pytest.MonkeyPatch, address: str
+) -> None:
+    bare_environment.setenv("RAY_ADDRESS", address)
+    assert Settings(_env_file=None).executor == "local"
+    bare_environment.setenv("EXECUTOR", "ray")
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=r"RAY_ADDRESS=.*http://head:8265"):
+        get_settings()
+    get_settings.cache_clear()

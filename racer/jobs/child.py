@@ -25,12 +25,12 @@ from racer.settings import REPOSITORY
 _NICENESS = 10  # above our own, so that requests come first
 _TERM_GRACE_S = 0.6  # stopping the server may take one second altogether
 _EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close its threads
-_LONGEST_LINE_BYTES = 1 << 20
+LONGEST_LINE_BYTES = 1 << 20
 _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
 _LONGEST_LOG_BYTES = 1 << 20
 _TERMINATED = 128 + signal.SIGTERM  # how our programs end when they are told to
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL"})
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -47,6 +47,11 @@ class ChildFailedError(Exception):
 
 class ChildInterruptedError(Exception):
     """Somebody killed the process, which is no fault of the work."""
+
+    def __init__(self, message: str, *, blameless: bool = False) -> None:
+        """`blameless`: for certain; it may happen as often as it likes."""
+        super().__init__(message)
+        self.blameless = blameless
 
 
 async def messages_of(
@@ -74,10 +79,7 @@ async def messages_of(
                     break
         await _exit_of(child)
         if not done:
-            obituary = await asyncio.to_thread(_obituary, noun, child.returncode, log_file)
-            if child.returncode == _TERMINATED or (child.returncode or 0) < 0:
-                raise ChildInterruptedError(obituary)
-            raise ChildFailedError(obituary)
+            raise await asyncio.to_thread(end_without_a_word, noun, child.returncode, log_file)
 
 
 @asynccontextmanager
@@ -92,7 +94,7 @@ async def _process(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            limit=_LONGEST_LINE_BYTES,
+            limit=LONGEST_LINE_BYTES,
             start_new_session=True,
             cwd=REPOSITORY,
             env=_environment(),
@@ -129,9 +131,7 @@ async def _objects(child: asyncio.subprocess.Process, noun: str) -> AsyncGenerat
         try:
             line = await child.stdout.readline()
         except ValueError as error:
-            raise ChildFailedError(
-                f"The {noun} process wrote a line longer than 1 MiB where a message belongs."
-            ) from error
+            raise too_long_a_line(noun) from error
         if not line:
             return
         try:
@@ -144,8 +144,22 @@ async def _objects(child: asyncio.subprocess.Process, noun: str) -> AsyncGenerat
             log.warning(f"{noun}_stray_output", line=line[:200])
 
 
+def too_long_a_line(noun: str) -> ChildFailedError:
+    """For a line that is no message of ours."""
+    return ChildFailedError(
+        f"The {noun} process wrote a line longer than 1 MiB where a message belongs."
+    )
+
+
+def end_without_a_word(noun: str, returncode: int | None, log_file: Path) -> Exception:
+    """The error to raise for a process that ended without its last word."""
+    obituary = _obituary(noun, returncode, log_file)
+    if returncode is not None and (returncode < 0 or returncode == _TERMINATED):
+        return ChildInterruptedError(obituary)
+    return ChildFailedError(obituary)
+
+
 def _obituary(noun: str, returncode: int | None, log_file: Path) -> str:
-    """What is known about a process that ended without its last word."""
     if returncode == -signal.SIGKILL:
         return (
             f"The {noun} process was killed, most likely because memory ran out. "
@@ -173,8 +187,11 @@ async def _words_after(child: asyncio.subprocess.Process, log_file: Path) -> str
 
 
 def _last_words(log_file: Path) -> str:
-    with log_file.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES_READ))
-        text = file.read().decode(errors="replace")
+    try:
+        with log_file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES_READ))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:  # it never came so far
+        return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f" It said: {' | '.join(lines[-_LOG_LINES_TOLD:])}" if lines else ""

@@ -29,7 +29,7 @@ from racer.jobs.store import Store
 LEASE_S = 15.0
 TRIES = 3  # attempts in a row that were killed, before what they tried counts as failed
 LOOK_S = 1.0  # between looks for what other processes did
-_RELEASE_S = 0.3  # a server that stops takes a second altogether
+RELEASE_S = 0.3  # a server that stops takes a second altogether
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +107,9 @@ class Executor(ABC, Generic[A, E]):
     async def claim(self, executing: Collection[str]) -> A | None:
         """The next row to execute; None when there is none, or no room for it."""
         return await self._store.write(self._leases.claim, self._name, executing=executing)
+
+    async def after(self, attempt: A) -> None:
+        """At the end of the work at a row, however it ended."""
 
     def left(self, row_id: str) -> None:
         """The row is executed here no more."""
@@ -207,11 +210,12 @@ class Executor(ABC, Generic[A, E]):
             await self.conclude(attempt, end)
         except asyncio.CancelledError:
             with suppress(TimeoutError, SQLAlchemyError):  # then the lease has to run out
-                async with asyncio.timeout(_RELEASE_S):
+                async with asyncio.timeout(RELEASE_S):
                     await self._store.write(self._leases.release, attempt)
             raise
         finally:
             keeping.cancel()
+            await self.after(attempt)
 
     async def _keep(self, attempt: A, work: asyncio.Task[None] | None) -> None:
         """Renew the lease, and end the work when it is lost: when the database says so, or when

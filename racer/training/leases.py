@@ -142,6 +142,13 @@ def statuses_of(session: Session, run_ids: Collection[str]) -> dict[str, Status]
     return {row.id: row.status for row in session.execute(wanted)}
 
 
+def wanted_among(session: Session, run_ids: Collection[str]) -> list[str]:
+    """Those of the runs that are executed, or will be."""
+    under_way = TrainingRun.status.in_((Status.INITIALIZING, Status.TRAINING))
+    wanted = select(TrainingRun.id).where(under_way)
+    return list(session.scalars(wanted.where(TrainingRun.id.in_(run_ids))))
+
+
 def executed_run(session: Session, attempt: Attempt) -> TrainingRun | None:
     """The run, locked, if this attempt is still the one that executes it."""
     run = locked_run(session, attempt.id)
@@ -181,7 +188,13 @@ def interrupted(session: Session, attempt: Attempt, why: str) -> bool:
 
 def _queue(run: TrainingRun) -> None:
     set_status(run, Status.INITIALIZING)
-    run.lease_holder = run.lease_until = None
+    run.lease_holder = run.lease_until = run.error = None
+
+
+def record_wait(session: Session, attempt: Attempt, why: str | None) -> None:
+    """Show why nothing goes on at the moment; None when it does."""
+    if (run := executed_run(session, attempt)) is not None:
+        run.error = why
 
 
 def record_epoch(session: Session, attempt: Attempt, metrics: dict[str, Any]) -> bool:

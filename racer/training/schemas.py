@@ -59,7 +59,9 @@ class RunOut(BaseModel):
         description="Whose weights it began with; null: none's, or that run was deleted."
     )
     attempt: int = Field(description="How often it was begun or gone on with.")
-    error: str | None = Field(description="Why it failed or rests, or that it was cancelled.")
+    error: str | None = Field(
+        description="Why it failed, rests or waits, or that it was cancelled."
+    )
     revision: str | None = Field(description="Of the code that trained last.")
     created_at: datetime
     started_at: datetime | None

@@ -5,13 +5,13 @@ It says an object an epoch, then `{"done": true}` or `{"error": "text for a pers
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from racer.jobs.child import ChildFailedError, messages_of
+from racer.jobs.child import messages_of
+from racer.training.transcript import check_epoch
 
 
 async def epochs_of(
@@ -32,27 +32,9 @@ async def epochs_of(
             if _is_done(message):
                 continue  # what follows is the process's exit
             if not isinstance(message.get("resolved"), dict):
-                last = _check(message, previous=last)
+                last = check_epoch(message, previous=last)
             yield message
 
 
 def _is_done(message: dict[str, Any]) -> bool:
     return message.get("done") is True
-
-
-def _check(message: dict[str, Any], *, previous: int) -> int:
-    """The epoch's number, when the message is what an epoch must be."""
-    if message.get("epoch") != previous + 1:
-        raise ChildFailedError(
-            f"The training process reported epoch {message.get('epoch')!r} after {previous}."
-        )
-    for name, value in message.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ChildFailedError(
-                f"The training diverged: {name} is {value} in epoch {previous + 1}. "
-                "Start it again with a lower velocity limit or less wind."
-            )
-    for name in ("loss", "accuracy"):
-        if isinstance(message.get(name), bool) or not isinstance(message.get(name), int | float):
-            raise ChildFailedError(f"The training process reported an epoch without {name}.")
-    return previous + 1

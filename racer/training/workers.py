@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 from collections.abc import Callable, Collection, Sequence
-from contextlib import aclosing
-from pathlib import Path
-from typing import Any, NamedTuple
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import Status
 from racer.jobs.child import ChildFailedError, ChildInterruptedError
-from racer.jobs.executor import Executor, Leases, plain
+from racer.jobs.executor import LEASE_S, RELEASE_S, Executor, Leases, plain
 from racer.jobs.store import Store
 from racer.settings import Settings
 from racer.training import leases, run_files
+from racer.training.executors import Launch, executor_of
 from racer.training.leases import Attempt
 from racer.training.memory import Budget, needed_mb
 from racer.training.queries import ACTIVE
-from racer.training.worker_process import epochs_of
 
 _LEASES = Leases(leases.claim, leases.free_runs_of_the_dead, leases.renew, leases.release)
 _TIDIED = 100  # runs at once
@@ -40,6 +39,7 @@ class _End(NamedTuple):
 
     status: Status | None
     why: str = ""
+    blameless: bool = False
 
 
 class Workers(Executor[Attempt, _End]):
@@ -57,6 +57,8 @@ class Workers(Executor[Attempt, _End]):
         it goes on. `news` is told the id of each run of which there is something new."""
         super().__init__(store, _LEASES, noun="training", most=settings.max_trainings)
         self._program, self._news = tuple(program), news
+        self._where = executor_of(settings)
+        self._comparing: asyncio.Task[None] | None = None
         self._runs_dir = settings.data_dir.resolve() / "runs"
         self._compile_cache = settings.data_dir.resolve() / "jax_cache"
         self._budget = Budget(most_mb=settings.training_memory_mb)
@@ -90,7 +92,8 @@ class Workers(Executor[Attempt, _End]):
 
         def affordable(config: dict[str, Any]) -> bool:
             nonlocal short
-            short = not self._budget.fits(needed_mb(config), running)
+            here = not self._where.outlives_us  # a cluster has memory of its own
+            short = here and not self._budget.fits(needed_mb(config), running)
             return not short
 
         attempt = await self._store.write(
@@ -129,7 +132,7 @@ class Workers(Executor[Attempt, _End]):
         try:
             await self._train(attempt)
         except ChildInterruptedError as interruption:
-            return _End(None, plain(interruption))
+            return _End(None, plain(interruption), interruption.blameless)
         except ChildFailedError as failure:
             return _End(Status.PAUSED if failure.disk_full else Status.FAILED, plain(failure))
         except OSError as failure:
@@ -151,33 +154,81 @@ class Workers(Executor[Attempt, _End]):
         """Close the run, or queue it again when its process was killed."""
         fields = {"id": attempt.id, "attempt": attempt.number}
         if end.status is None:
-            again = await self._store.write_patiently(leases.interrupted, attempt, end.why)
-            log.warning("training_interrupted", **fields, again=again, why=end.why)
+            log.warning("training_interrupted", **fields, why=end.why)
+            if end.blameless:
+                await self._store.write_patiently(leases.release, attempt)
+            else:
+                await self._store.write_patiently(leases.interrupted, attempt, end.why)
         elif await self._store.write_patiently(
             leases.end_attempt, attempt, end.status, end.why or None
         ):
             log.info("training_ended", **fields, status=end.status.value, error=end.why)
 
     async def _train(self, attempt: Attempt) -> None:
-        command, log_file = await asyncio.to_thread(self._prepare, attempt)
-        epochs = epochs_of(command, log_file=log_file, after=attempt.known_epochs)
+        epochs = self._where.epochs_of(self._launch(attempt))
         async with aclosing(epochs):
-            async for metrics in epochs:
-                if "resolved" in metrics:
-                    await self._store.write_patiently(leases.record_process, attempt, metrics)
-                    continue
-                if not await self._store.write_patiently(leases.record_epoch, attempt, metrics):
+            async for told in epochs:
+                if "waiting" in told:
+                    why = told["waiting"]
+                    await self._store.write_patiently(leases.record_wait, attempt, why)
+                elif "resolved" in told:
+                    await self._store.write_patiently(leases.record_process, attempt, told)
+                elif not await self._store.write_patiently(leases.record_epoch, attempt, told):
                     raise ChildFailedError("The drone model or its training was deleted.")
                 self.news(attempt.id)
 
-    def _prepare(self, attempt: Attempt) -> tuple[list[str], Path]:
-        """The run's folder with the worker's configuration."""
-        directory = self._runs_dir / attempt.id
-        self._runs_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        config = directory / "config.json"
-        given = attempt.config | {"compile_cache": str(self._compile_cache)}
-        config.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
-        command = [*self._program, "--config", str(config), "--output", str(directory)]
-        command += ["--resume-after", str(attempt.known_epochs)]
-        return command, directory / run_files.LOG
+    def _launch(self, attempt: Attempt) -> Launch:
+        return Launch(
+            run_id=attempt.id,
+            attempt=attempt.number,
+            program=self._program,
+            config=attempt.config | {"compile_cache": str(self._compile_cache)},
+            folder=self._runs_dir / attempt.id,
+            after=attempt.known_epochs,
+        )
+
+    # -- processes that outlive us
+
+    async def __aenter__(self) -> Self:
+        """As Executor says; and look for processes elsewhere that nobody wants."""
+        await super().__aenter__()
+        if self._where.outlives_us:
+            self._comparing = asyncio.create_task(self._end_unwanted_for_ever())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As Executor says; what outlives us goes on meanwhile."""
+        if self._comparing is not None:
+            self._comparing.cancel()
+            await asyncio.gather(self._comparing, return_exceptions=True)
+        await super().__aexit__(kind, error, traceback)
+        await self._where.close()
+
+    async def after(self, attempt: Attempt) -> None:
+        """End what goes on elsewhere if the run was closed; not if it waits for whoever comes
+        next, or somebody else has it."""
+        if not self._where.outlives_us:
+            return
+        wanted: Collection[str] = (attempt.id,)
+        with suppress(TimeoutError, SQLAlchemyError):  # then it is compared later
+            async with asyncio.timeout(RELEASE_S):
+                wanted = await self._wanted(wanted)
+        if not wanted:
+            await self._where.end(attempt.id)
+
+    async def _end_unwanted_for_ever(self) -> None:
+        """End what goes on elsewhere for runs that were closed while nobody here followed them."""
+        while True:
+            try:
+                await self._where.end_unwanted(self._wanted)
+            except Exception:  # the database is away, most likely; later, then
+                log.exception("jobs_not_compared")
+            await asyncio.sleep(LEASE_S)
+
+    async def _wanted(self, run_ids: Collection[str]) -> Collection[str]:
+        return await self._store.read(leases.wanted_among, run_ids)

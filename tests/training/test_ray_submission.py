@@ -1,0 +1,146 @@
+"""The command of a Ray job, in the shell that would run it, and what is on record of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from racer.jobs.child import ChildFailedError
+from racer.process import PARENT_VARIABLE
+from racer.settings import Settings
+from racer.training import ray_submission
+from racer.training.executors import Launch, LocalExecutor, executor_of
+from racer.training.ray_executor import RayExecutor
+from racer.training.ray_jobs import Job
+from racer.training.ray_submission import (
+    ENTRYPOINT_FAULTS,
+    Lines,
+    Submission,
+    entrypoint,
+    installation,
+)
+from racer.training.transcript import Transcript
+
+PROGRAM = (sys.executable, "-c", "import os, sys; print(sys.argv[1:]); print(dict(os.environ))")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_submission, "_PATIENCE_S", 0)
+
+
+def launch_in(tmp_path: Path, **changes: Any) -> Launch:
+    folder = tmp_path / "data of 'ours'" / "runs" / "one"
+    told: dict[str, Any] = {"run_id": "one", "attempt": 3, "program": PROGRAM, "config": {"a": 1}}
+    return Launch(**told | {"folder": folder, "after": 2} | changes)
+
+
+def submitted(launch: Launch) -> Submission:
+    launch.prepare()
+    submission = Submission(launch.folder, launch.attempt)
+    submission.record()
+    return submission
+
+
+def ended_as(launch: Launch, submission: Submission) -> int:
+    command = entrypoint(launch, submission, {"LOG_LEVEL": "INFO"})
+    return subprocess.run(
+        ["sh", "-c", command], env=os.environ | {PARENT_VARIABLE: "1"}, check=False
+    ).returncode
+
+
+def test_the_process_gets_its_command_and_no_parent(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path)
+    submission = submitted(launch)
+    assert submission.id == "one-3"
+    assert ended_as(launch, submission) == 0
+    arguments, environment = submission.messages.read_text().splitlines()
+    assert arguments == str(launch.command[3:])
+    assert "'LOG_LEVEL': 'INFO'" in environment
+    assert PARENT_VARIABLE not in environment
+    assert json.loads(launch.config_file.read_text()) == {"a": 1}
+
+
+def test_how_the_process_ends_is_how_the_job_ends(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path, program=(sys.executable, "-c", "raise SystemExit('why')"))
+    assert ended_as(launch, submitted(launch)) == 1
+    assert launch.log_file.read_text() == "why\n"
+
+
+def test_a_node_without_the_folder_or_the_program_is_named(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path)
+    missing = ended_as(launch, Submission(launch.folder, 3))
+    assert "every node share" in ENTRYPOINT_FAULTS[missing].format(node="n", folder="f")
+    bare = launch_in(tmp_path, program=("/nowhere/python",))
+    assert "Install it" in ENTRYPOINT_FAULTS[ended_as(bare, submitted(bare))]
+
+
+def test_what_was_cancelled_or_superseded_before_it_begins_does_not_begin(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path)
+    submission = submitted(launch)
+    Submission(launch.folder, 4).record()
+    submission.forget()  # is no business of the newer one
+    assert Submission.recorded(launch.folder) == Submission(launch.folder, 4)
+    assert ended_as(launch, submission) == 0
+    Submission(launch.folder, 4).forget()
+    assert ended_as(launch, submission) == 0
+    assert not submission.messages.exists()
+
+
+def test_a_job_is_followed_while_it_goes_on_or_when_all_that_it_said_is_there(
+    tmp_path: Path,
+) -> None:
+    submission = submitted(launch_in(tmp_path))
+    assert submission.counts(Job(status="RUNNING"))
+    assert not submission.counts(Job(status="SUCCEEDED"))
+    submission.messages.write_text('{"epoch": 3}\n{"done": true}\n')
+    assert submission.counts(Job(status="SUCCEEDED"))
+    assert not submission.counts(Job(status="FAILED"))
+    submission.messages.write_text('{"epoch": 3}\n')
+    assert not submission.counts(Job(status="SUCCEEDED"))
+
+
+def test_lines_come_whole_once_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "messages"
+    lines = Lines(path)
+    assert lines.read() == []
+    with path.open("wb", buffering=0) as file:
+        file.write(b"one\ntw")
+        assert lines.read() == [b"one"]
+        file.write(b"o\n")
+        assert lines.read() == [b"two"]
+        assert lines.read() == []
+        file.write(b"x" * (1 << 20) + b"x")
+        with pytest.raises(ChildFailedError, match="longer than 1 MiB"):
+            lines.read()
+
+
+def test_a_replay_passes_over_what_is_known_and_goes_on_in_order() -> None:
+    def told(epoch: int) -> bytes:
+        return json.dumps({"epoch": epoch, "loss": 0.1, "accuracy": 0.2}).encode()
+
+    replay = Transcript(after=2, replayed=True)
+    assert [replay.take(told(epoch)) for epoch in (1, 2)] == [None, None]
+    assert (replay.take(told(3)) or {})["epoch"] == 3
+    with pytest.raises(ChildFailedError, match="epoch 3 after 3"):
+        replay.take(told(3))
+    with pytest.raises(ChildFailedError, match="epoch 1 after 2"):
+        Transcript(after=2).take(told(1))
+
+
+def test_an_installation_keeps_its_mark(tmp_path: Path) -> None:
+    mark = installation(tmp_path / "one")
+    assert installation(tmp_path / "one") == mark != installation(tmp_path / "other")
+
+
+def test_the_executor_is_the_one_that_is_named(tmp_path: Path) -> None:
+    local = Settings(_env_file=None, data_dir=tmp_path, executor="local", ray_address="auto")
+    assert isinstance(executor_of(local), LocalExecutor)
+    ray = Settings(_env_file=None, data_dir=tmp_path, executor="ray", ray_address="http://a:8265")
+    assert isinstance(executor_of(ray), RayExecutor)
