@@ -188,7 +188,7 @@ def test_one_network_entered_twice_is_rated_once(settings: Settings) -> None:
             race_id, _ = _race_with_job(rig, (1.0, 1.0, 2.0))
             with rig.app.state.database.session() as session:
                 race = session.get_one(Race, race_id)
-                for entry, rank in zip(race.entries, (3, 1, 2), strict=True):
+                for entry, rank in zip(race.entries, (1, 3, 2), strict=True):
                     entry.rank = rank
                 ratings.rate(session, race, list(race.entries))
                 rows = session.scalars(select(Rating).order_by(Rating.elo.desc())).all()
