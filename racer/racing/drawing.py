@@ -61,8 +61,9 @@ def _gate(root: ET.Element, track: Track, gate: Gate, number: int) -> None:
     (x1, y1), (x2, y2) = ends
     line = {"stroke": "#222222", "stroke-width": 5, "stroke-linecap": "round"}
     _add(root, "line", **{"class": "gate", "x1": x1, "y1": y1, "x2": x2, "y2": y2}, **line)
-    x, y = ends[1] + 8.0
-    text = {"font-family": "sans-serif", "font-size": 14, "fill": "#222222"}
+    outwards = gate.axes[1, :2] * (1.0, -1.0) / np.linalg.norm(gate.axes[1, :2])
+    x, y = ends[1] + 14.0 * outwards + (0.0, 5.0)
+    text = {"font-family": "sans-serif", "font-size": 14, "text-anchor": "middle"}
     _add(root, "text", x=x, y=y, **text).text = str(number)
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from models import Job, JobStatus, Policy, Race, RaceEntry, RaceStatus, Rating, User, utc_now
 from racer.races import ratings, references
 from racer.races.service import ended
-from racer.racing.elo import INITIAL, K
+from racer.racing.elo import INITIAL, K, updated
 from racer.settings import Settings
 from racer.sim.track import shipped_text
 from tests.races.rig import Rig, serving
@@ -188,7 +188,7 @@ def test_one_network_entered_twice_is_rated_once(settings: Settings) -> None:
             race_id, _ = _race_with_job(rig, (1.0, 1.0, 2.0))
             with rig.app.state.database.session() as session:
                 race = session.get_one(Race, race_id)
-                for entry, rank in zip(race.entries, (3, 1, 2), strict=True):
+                for entry, rank in zip(race.entries, (1, 3, 2), strict=True):
                     entry.rank = rank
                 ratings.rate(session, race, list(race.entries))
                 rows = session.scalars(select(Rating).order_by(Rating.elo.desc())).all()
@@ -201,6 +201,30 @@ def test_one_network_entered_twice_is_rated_once(settings: Settings) -> None:
                     rows[0].elo,
                     rows[1].elo,
                 ]
+
+    play(story())
+
+
+def test_races_that_end_at_once_all_count(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            races = [_race_with_job(rig, (1.0, 2.0))[0] for _ in range(4)]
+
+            def rate(race_id: str) -> None:
+                with rig.app.state.database.session() as session:
+                    race = session.get_one(Race, race_id)
+                    for entry in race.entries:
+                        entry.rank = entry.number
+                    ratings.rate(session, race, list(race.entries))
+
+            await asyncio.gather(*(asyncio.to_thread(rate, race_id) for race_id in races))
+            with rig.app.state.database.session(read_only=True) as session:
+                first, second = session.scalars(select(Rating).order_by(Rating.elo.desc()))
+            expected: dict[int, float] = {}
+            for _ in races:
+                expected = updated(expected, {1: 1, 2: 2})
+            assert (first.elo, second.elo) == pytest.approx((expected[1], expected[2]))
+            assert (first.games, second.games) == (4, 4)
 
     play(story())
 
