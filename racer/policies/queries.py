@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import KeptRun, Policy, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
-from racer.errors import ConflictError, InvalidInputError, NotFoundError
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+from racer.errors import ConflictError, NotFoundError
+from racer.web import paging
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class RunFacts:
     user_id: int
     drone_model_id: int
     title: str  # of the drone model
+    parent_run_id: str | None  # the run that it continued
     finished: bool
     metrics: dict[str, Any]  # of the newest epoch
 
@@ -81,8 +80,8 @@ def list_policies(
     before: str | None,
     limit: int,
 ) -> Sequence[PolicyView]:
-    """The newest first; those after the place `before` (`place_of`) in that order.
-    InvalidInputError when that is no place."""
+    """The newest first; those after the place `before` (racer.web.paging) in that
+    order. InvalidInputError when that is no place."""
     statement = _views().order_by(Policy.created_at.desc(), Policy.id)
     for column, wanted in (
         (User.username, username),
@@ -94,9 +93,7 @@ def list_policies(
         if wanted is not None:
             statement = statement.where(column == wanted)
     if before is not None:
-        created_at, last_id = _place(before)
-        same = (Policy.created_at == created_at) & (Policy.id > last_id)
-        statement = statement.where(or_(Policy.created_at < created_at, same))
+        statement = statement.where(paging.after(before, Policy.created_at, Policy.id))
     return [PolicyView(*row) for row in session.execute(statement.limit(limit)).all()]
 
 
@@ -107,18 +104,6 @@ def _views() -> Select[Policy, str]:
         .outerjoin(UserDroneModel, Policy.drone_model_id == UserDroneModel.id)
         .options(contains_eager(Policy.user))
     )
-
-
-def place_of(policy: Policy) -> str:
-    """Where in the list a policy stands; it stays a place when the policy is gone."""
-    return f"{(policy.created_at - _EPOCH) // _MICROSECOND}-{policy.id}"
-
-
-def _place(text: str) -> tuple[datetime, str]:
-    stamp, _, policy_id = text.partition("-")
-    if not (stamp.isdecimal() and len(stamp) <= 17 and is_id(policy_id)):
-        raise InvalidInputError("`before` must be `next` of the page before.")
-    return _EPOCH + int(stamp) * _MICROSECOND, policy_id
 
 
 def run_owner(session: Session, run_id: str) -> User:
@@ -149,6 +134,7 @@ def run_facts(session: Session, run_id: str) -> RunFacts:
         user_id=model.user_id,
         drone_model_id=model.id,
         title=model.title,
+        parent_run_id=run.parent_run_id,
         finished=run.status is Status.FINISHED,
         metrics=dict(session.scalar(newest) or {}),
     )
@@ -196,6 +182,7 @@ def add_policy(session: Session, new: NewPolicy, *, quota_bytes: int) -> str:
             user_id=new.user_id,
             drone_model_id=new.run.drone_model_id if new.run else None,
             run_id=run_id,
+            parent_id=_newest_of_run(session, new.run.parent_run_id) if new.run else None,
             name=new.name,
             version=(session.scalar(named) or 0) + 1,
             origin=new.origin,
@@ -208,6 +195,13 @@ def add_policy(session: Session, new: NewPolicy, *, quota_bytes: int) -> str:
     )
     session.flush()
     return new.id
+
+
+def _newest_of_run(session: Session, run_id: str | None) -> str | None:
+    """The run's newest policy; nobody deletes it before the end of the transaction."""
+    newest = select(Policy.id).where(Policy.run_id == run_id)
+    newest = newest.order_by(Policy.created_at.desc(), Policy.id).limit(1)
+    return session.scalar(newest.with_for_update(read=True, key_share=True))
 
 
 def _same(session: Session, new: NewPolicy) -> str | None:

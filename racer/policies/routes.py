@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
+from models import Policy
 from racer.errors import InvalidInputError
 from racer.policies import queries
 from racer.policies.dependencies import Service
@@ -29,6 +30,7 @@ from racer.policies.schemas import (
     PolicyPage,
 )
 from racer.policy.archive import MAX_ARCHIVE_BYTES
+from racer.web import paging
 from schemas import ErrorOut
 
 router = APIRouter(tags=["policies"])
@@ -118,7 +120,7 @@ def list_policies(session: SessionDep, wanted: Annotated[PolicyFilter, Query()])
         limit=wanted.limit + 1,
     )
     more = len(found) > wanted.limit
-    place = queries.place_of(found[wanted.limit - 1].policy) if more else None
+    place = _place(found[wanted.limit - 1].policy) if more else None
     return PolicyPage(policies=[_out(view) for view in found[: wanted.limit]], next=place)
 
 
@@ -277,3 +279,7 @@ def _parts(file: IO[bytes]) -> Iterator[bytes]:
     with file:
         while part := file.read(_CHUNK):
             yield part
+
+
+def _place(policy: Policy) -> str:
+    return paging.place_of(policy.created_at, policy.id)

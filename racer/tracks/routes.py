@@ -40,6 +40,10 @@ _TEXT_TYPES = frozenset({"", "text/plain", "application/toml", "text/toml"})
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorOut, "description": "No such track that the visitor may see."}
 }
+_TOKEN: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorOut, "description": "The token that was sent is not good any more."}
+}
+_SEEN = _NOT_FOUND | _TOKEN
 _OWN = _NOT_FOUND | {
     401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
     409: {"model": ErrorOut, "description": "The track ships with the product."},
@@ -130,7 +134,7 @@ def _own(session: SessionDep, track_id: str, visitor: User | None) -> UserTrack:
     return row
 
 
-@router.get("/tracks", summary="List tracks")
+@router.get("/tracks", summary="List tracks", responses=_TOKEN)
 def list_tracks(
     session: SessionDep, visitor: OptionalUser, wanted: Annotated[TrackFilter, Query()]
 ) -> TrackPage:
@@ -185,7 +189,7 @@ def validate_track(sent: Sent) -> TrackCheck:
     "/tracks/{track_id}.toml",
     summary="Download a track",
     response_class=Response,
-    responses=_NOT_FOUND | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
 )
 def download_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
     """The file, as its owner sent it."""
@@ -202,7 +206,7 @@ def download_track(track_id: str, session: SessionDep, visitor: OptionalUser) ->
     "/tracks/{track_id}.svg",
     summary="See a track",
     response_class=Response,
-    responses=_NOT_FOUND | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
 )
 def preview_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
     """A drawing to scale, from above and from the south; follows the reader's light or dark."""
@@ -218,7 +222,7 @@ def preview_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> 
     )
 
 
-@router.get("/tracks/{track_id}", summary="Read a track", responses=_NOT_FOUND)
+@router.get("/tracks/{track_id}", summary="Read a track", responses=_SEEN)
 def read_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> TrackOut:
     """Its gates, obstacles and bounds, and whose it is."""
     return _out(service.visible(session, track_id, visitor))

@@ -105,13 +105,38 @@ async def looked(rig: Rig) -> None:
         session.delete(session.get(TrainingRun, run_id))
 
 
-def finished_run(database: Database, data_dir: Path, *, made: Path | None) -> str:
+def test_a_run_that_continued_another_one_has_that_ones_policy_as_parent(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with serving(settings) as rig:
+            database = rig.app.state.database
+            made = [policy_folder(tmp_path / name) for name in ("one", "two")]
+            first = finished_run(database, rig.data_dir, made=made[0])
+            rig.app.state.policies.wake()
+            (parent,) = await rig.kept(1)
+            assert parent["parent_id"] is None
+            finished_run(database, rig.data_dir, made=made[1], continued=first)
+            rig.app.state.policies.wake()
+            child, _ = await rig.kept(2)
+            assert child["parent_id"] == parent["id"]
+
+    play(story())
+
+
+def finished_run(
+    database: Database, data_dir: Path, *, made: Path | None, continued: str | None = None
+) -> str:
     """A run as an earlier server left it."""
     with database.session() as session:
         user = session.query(User).filter_by(username="ada").one_or_none() or User(username="ada")
         model = UserDroneModel(user=user, title="Left", drone_details=DETAILS)
         run = TrainingRun(
-            id=new_uuid(), drone_model=model, config={"epochs": 2}, status=Status.FINISHED
+            id=new_uuid(),
+            drone_model=model,
+            config={"epochs": 2},
+            status=Status.FINISHED,
+            parent_run_id=continued,
         )
         session.add(run)
         session.flush()

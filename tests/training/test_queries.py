@@ -137,7 +137,7 @@ def test_what_was_begun_goes_on_before_others_begin(bench: Bench) -> None:
     interrupted = begin(bench, bench.new_model(owner="ada"))
     queue(bench, bench.new_model(owner="bob"))
     do(bench, leases.release, interrupted)
-    assert claim(bench).run_id == interrupted.run_id
+    assert claim(bench).id == interrupted.id
 
 
 def test_a_run_that_is_not_affordable_is_not_overtaken(bench: Bench) -> None:
@@ -152,12 +152,12 @@ def test_a_run_that_is_not_affordable_is_not_overtaken(bench: Bench) -> None:
     with bench.database.session() as session:
         assert leases.claim(session, "one", executing=[], affordable=refuse) is None
     assert asked == [{"seed": 3, "epochs": 4}]
-    assert [claim(bench).run_id for _ in range(2)] == [large, small]
+    assert [claim(bench).id for _ in range(2)] == [large, small]
 
 
 def test_a_continued_run_outlives_its_parent(bench: Bench) -> None:
     drone_id = bench.new_model()
-    parent = begin(bench, drone_id).run_id
+    parent = begin(bench, drone_id).id
     wanted = Wanted({"seed": 1, "epochs": 4}, {}, parent)
 
     def add(session: Session) -> str:
