@@ -102,8 +102,8 @@ def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
 @router.get(
     "/{run_id}/log",
     summary="The end of a run's log",
-    response_class=PlainTextResponse,
-    responses=_NOT_FOUND,
+    response_class=Response,
+    responses=_NOT_FOUND | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def read_log(
     run_id: str, service: Service, lines: Annotated[int, Query(ge=1, le=2000)] = 100
