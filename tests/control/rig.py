@@ -125,7 +125,7 @@ async def serving(
                 await task
 
 
-async def heard(socket: ClientConnection, kind: str, *, within_s: float = 5.0) -> dict[str, Any]:
+async def heard(socket: ClientConnection, kind: str, *, within_s: float = 15.0) -> dict[str, Any]:
     """The next frame of that type; others are skipped."""
     async with asyncio.timeout(within_s):
         while True:
@@ -134,7 +134,7 @@ async def heard(socket: ClientConnection, kind: str, *, within_s: float = 5.0) -
                 return frame
 
 
-async def until(what: str, condition: Callable[[], Any], *, within_s: float = 5.0) -> Any:
+async def until(what: str, condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
     """Poll until the condition is truthy; an assertion with `what` otherwise."""
     try:
         async with asyncio.timeout(within_s):

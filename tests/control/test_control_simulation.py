@@ -149,7 +149,7 @@ def test_a_stop_that_is_not_obeyed_is_an_error_and_never_idle(
             if wrong == "silent":
                 peer.close()
                 await until("silence", lambda: not rig.control.status()["vehicle"])
-            answer = (await rig.http.post(f"{mine}/stop-simulation", timeout=10)).json()
+            answer = (await rig.http.post(f"{mine}/stop-simulation", timeout=20)).json()
             assert answer["status"] == "error"
             assert "may still move" in answer["message"]
             expected = {"refused": "refused stop", "silent": "No drone controller answers"}

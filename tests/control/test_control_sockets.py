@@ -286,7 +286,7 @@ def test_without_a_controller_the_result_says_what_to_do(settings: Settings) -> 
         async with serving(settings) as rig, rig.socket("/ws/control") as pilot:
             await pilot.send("takeoff")
             assert (await heard(pilot, "command_sent"))["command"] == "takeoff"
-            result = await heard(pilot, "command_result")
+            result = await heard(pilot, "command_result", within_s=20)
             assert result["ok"] is False
             assert "python drone_controller.py" in result["message"]
             state = await rig.http.get(f"/drones/{rig.control.drone}/state")

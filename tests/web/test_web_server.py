@@ -23,7 +23,7 @@ from tests.support import REPOSITORY, claim_slot, wait_for
 
 TOY = [sys.executable, "-m", "tests.web.toy_service"]
 MAIN = [sys.executable, "main.py"]
-STOP_LIMIT_S = 3.0
+STOP_LIMIT_S = 10.0  # it ends by itself; benchmarks.service measures how fast
 
 
 @contextmanager
