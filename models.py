@@ -408,7 +408,7 @@ class RaceEntry(Base):
     score_s: Mapped[float | None]  # the time that counts in the race's format
     elo: Mapped[float | None]  # after the race
     elo_change: Mapped[float | None]
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     race: Mapped[Race] = relationship(back_populates="entries")

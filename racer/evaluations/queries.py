@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import Evaluation, Job, JobStatus, Policy, User
@@ -15,6 +15,7 @@ from racer.jobs.service import submit
 from racer.web.paging import after
 
 KIND = "evaluation"
+MOST_WAITING = 50  # evaluations of one account
 _ID_LENGTH = 36
 
 
@@ -27,7 +28,17 @@ def get_policy(session: Session, policy_id: str) -> Policy:
 
 
 def add(session: Session, policy: Policy, settings: dict[str, Any]) -> Evaluation:
-    """Queue an evaluation of the policy, under its owner."""
+    """Queue an evaluation of the policy, under its owner. ConflictError when too many of the
+    owner's wait already."""
+    waiting = select(func.count()).select_from(Evaluation).join(Evaluation.job)
+    waiting = waiting.where(
+        Evaluation.user_id == policy.user_id, Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING))
+    )
+    if (session.scalar(waiting) or 0) >= MOST_WAITING:
+        raise ConflictError(
+            f"{MOST_WAITING} evaluations of this account wait already: let some finish, or cancel "
+            "them."
+        )
     job = submit(session, KIND, settings | {"policy_id": policy.id})
     evaluation = Evaluation(policy=policy, user=policy.user, job=job, settings=settings)
     session.add(evaluation)

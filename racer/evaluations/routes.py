@@ -38,7 +38,8 @@ _Responses = dict[int | str, dict[str, Any]]
 _NOT_FOUND: _Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
 _CONFLICT: _Responses = {409: {"model": ErrorOut, "description": "It has not finished."}}
 _WRITING: _Responses = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
+    409: {"model": ErrorOut, "description": "Its state, or the account's others, do not allow it."},
 }
 _BINARY = "application/octet-stream"
 _NPZ: _Responses = {200: {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}}}}
@@ -165,7 +166,7 @@ def read_trajectories(evaluation_id: str, session: SessionDep, jobs: Jobs) -> Fi
     "/evaluations/{evaluation_id}/cancel",
     summary="End an evaluation",
     status_code=204,
-    responses=_WRITING | _CONFLICT,
+    responses=_WRITING,
 )
 async def cancel_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
     """At once; one that has ended is a conflict."""

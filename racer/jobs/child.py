@@ -55,7 +55,12 @@ class ChildInterruptedError(Exception):
 
 
 async def messages_of(
-    command: Sequence[str], *, log_file: Path, noun: str, is_last: Callable[[Message], bool]
+    command: Sequence[str],
+    *,
+    log_file: Path,
+    noun: str,
+    is_last: Callable[[Message], bool],
+    longest_line: int = LONGEST_LINE_BYTES,
 ) -> AsyncGenerator[Message, None]:
     """Run the process and yield its messages, up to the one that `is_last`.
 
@@ -63,9 +68,9 @@ async def messages_of(
     what is known of its end (`noun` says what it did: training, job), ChildInterruptedError when a
     signal ended it. However the caller leaves, the process and its children are gone afterwards.
     """
-    async with _process(command, log_file) as child:
+    async with _process(command, log_file, longest_line) as child:
         done = False
-        async with aclosing(_objects(child, noun)) as objects:
+        async with aclosing(_objects(child, noun, longest_line)) as objects:
             async for message in objects:
                 if "error" in message:
                     disk_full = message.get("disk_full") is True
@@ -84,7 +89,7 @@ async def messages_of(
 
 @asynccontextmanager
 async def _process(
-    command: Sequence[str], log_file: Path
+    command: Sequence[str], log_file: Path, longest_line: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     with log_file.open("ab") as errors:  # after what an interrupted attempt said
         if errors.tell() > _LONGEST_LOG_BYTES:
@@ -94,7 +99,7 @@ async def _process(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            limit=LONGEST_LINE_BYTES,
+            limit=longest_line,
             start_new_session=True,
             cwd=REPOSITORY,
             env=_environment(),
@@ -124,14 +129,16 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
                 return
 
 
-async def _objects(child: asyncio.subprocess.Process, noun: str) -> AsyncGenerator[Message, None]:
+async def _objects(
+    child: asyncio.subprocess.Process, noun: str, longest_line: int
+) -> AsyncGenerator[Message, None]:
     """The JSON objects among the lines; a library's stray print is logged and passed over."""
     assert child.stdout is not None  # noqa: S101 - we asked for a pipe
     while True:
         try:
             line = await child.stdout.readline()
         except ValueError as error:
-            raise too_long_a_line(noun) from error
+            raise too_long_a_line(noun, longest_line) from error
         if not line:
             return
         try:
@@ -144,10 +151,10 @@ async def _objects(child: asyncio.subprocess.Process, noun: str) -> AsyncGenerat
             log.warning(f"{noun}_stray_output", line=line[:200])
 
 
-def too_long_a_line(noun: str) -> ChildFailedError:
+def too_long_a_line(noun: str, longest: int = LONGEST_LINE_BYTES) -> ChildFailedError:
     """For a line that is no message of ours."""
     return ChildFailedError(
-        f"The {noun} process wrote a line longer than 1 MiB where a message belongs."
+        f"The {noun} process wrote a line longer than {longest >> 20} MiB where a message belongs."
     )
 
 

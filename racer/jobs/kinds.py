@@ -30,3 +30,4 @@ class JobKind:
     program: tuple[str, ...]
     ended: Callable[[Session, Job], None]
     wanted: Select[str] | None = None
+    limit_s: float = 3600.0  # one that takes longer fails: others wait for its place

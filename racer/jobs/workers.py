@@ -32,6 +32,7 @@ from racer.jobs.store import Store
 from racer.settings import Settings
 
 _PROGRESS_S = 0.5  # between two writes of a job's progress
+_LONGEST_RESULT_BYTES = 32 << 20  # 64 entrants, 64 gates, 20 laps: 6 MB
 
 log = structlog.get_logger(__name__)
 
@@ -80,18 +81,19 @@ class Workers(Executor[Attempt, End]):
     async def work(self, attempt: Attempt) -> End:
         """Run the job's program to its end; how that was."""
         try:
-            return await self._result(attempt)
+            async with asyncio.timeout(attempt.kind.limit_s):
+                return await self._result(attempt)
+        except TimeoutError:
+            minutes = attempt.kind.limit_s / 60
+            return End(
+                JobStatus.FAILED, f"It was stopped after {minutes:.0f} minutes: ask for less."
+            )
         except ChildInterruptedError as interruption:
             return End(None, plain(interruption))
         except ChildFailedError as failure:
             return End(JobStatus.FAILED, plain(failure))
         except OSError as failure:
-            if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-                why = "The disk is full. Make room and start it again."
-                return End(JobStatus.FAILED, why)
-            why = f"The {attempt.kind.name} process could not be run: {failure}"
-            memory = failure.errno in (errno.EAGAIN, errno.ENOMEM)  # there may be some later
-            return End(None if memory else JobStatus.FAILED, plain(why))
+            return _not_run(attempt.kind, failure)
         except SQLAlchemyError:
             raise  # the job is claimed again when the database is back
         except Exception as fault:  # or it would be tried for ever
@@ -116,7 +118,13 @@ class Workers(Executor[Attempt, End]):
 
     async def _result(self, attempt: Attempt) -> End:
         command, log_file = await asyncio.to_thread(self._prepare, attempt)
-        told = messages_of(command, log_file=log_file, noun=attempt.kind.name, is_last=_is_result)
+        told = messages_of(
+            command,
+            log_file=log_file,
+            noun=attempt.kind.name,
+            is_last=_is_result,
+            longest_line=_LONGEST_RESULT_BYTES,
+        )
         result: dict[str, Any] | None = None
         written_s = -_PROGRESS_S
         async with aclosing(told) as messages:
@@ -141,6 +149,14 @@ class Workers(Executor[Attempt, End]):
         config.write_text(json.dumps(attempt.config, indent=2) + "\n", encoding="utf-8")
         command = [*attempt.kind.program, "--config", str(config), "--output", str(folder)]
         return command, folder / "job.log"
+
+
+def _not_run(kind: JobKind, failure: OSError) -> End:
+    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return End(JobStatus.FAILED, "The disk is full. Make room and start it again.")
+    why = f"The {kind.name} process could not be run: {failure}"
+    memory = failure.errno in (errno.EAGAIN, errno.ENOMEM)  # there may be some later
+    return End(None if memory else JobStatus.FAILED, plain(why))
 
 
 def _is_result(message: Message) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy.orm import Session, contains_eager, undefer
 
 from models import Race, RaceEntry, RaceStatus, Rating
 from racer.races.references import of_board
@@ -73,7 +73,7 @@ def _best(
         .join(RaceEntry.race)
         .join(ranked, ranked.c.id == RaceEntry.id)
         .where(ranked.c.place == 1)
-        .options(contains_eager(RaceEntry.race))
+        .options(contains_eager(RaceEntry.race), undefer(RaceEntry.result))
         .order_by(RaceEntry.score_s, Race.finished_at, RaceEntry.id)
     )
     return session.scalars(best.limit(limit)).all()

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload, undefer
 
-from models import Policy, Race, RaceEntry, RaceStatus
+from models import Policy, Race, RaceEntry, RaceStatus, User
 from racer.errors import ConflictError, NotFoundError
 from racer.races.schemas import RaceFilter
 from racer.web.paging import after
 
+MOST_UNDER_WAY = 20  # races of one account
 _ID_LENGTH = 36
 
 
@@ -24,11 +25,26 @@ def get(session: Session, race_id: str, *, lock: bool = False, heats: bool = Fal
             session.execute(select(Race.id).where(Race.id == race_id).with_for_update())
         wanted = select(Race).where(Race.id == race_id)
         wanted = wanted.options(selectinload(Race.entries), joinedload(Race.job))
-        wanted = wanted.options(undefer(Race.heats)) if heats else wanted
+        if heats:
+            results = selectinload(Race.entries).undefer(RaceEntry.result)
+            wanted = wanted.options(undefer(Race.heats), results)
         race = session.scalar(wanted.execution_options(populate_existing=True))
     if race is None:
         raise NotFoundError("There is no race of that id.")
     return race
+
+
+def require_room(session: Session, organiser: User) -> None:
+    """ConflictError when too many races of the account are not over."""
+    under_way = (
+        select(func.count())
+        .select_from(Race)
+        .where(Race.user_id == organiser.id, Race.status.in_((RaceStatus.OPEN, RaceStatus.RUNNING)))
+    )
+    if (session.scalar(under_way) or 0) >= MOST_UNDER_WAY:
+        raise ConflictError(
+            f"{MOST_UNDER_WAY} races of this account are open or under way: start or cancel some."
+        )
 
 
 def get_open(session: Session, race_id: str) -> Race:

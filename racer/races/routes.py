@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.exc import IntegrityError
 
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
 from models import Policy, Race, RaceEntry, RaceStatus, User, new_uuid, utc_now
-from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnauthorizedError
+from racer.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RacerError,
+    UnauthorizedError,
+)
 from racer.jobs.service import JobService
 from racer.policies.service import PolicyService
 from racer.races import pinned, queries, service, views
@@ -59,6 +66,7 @@ RacesFolder = Annotated[Path, Depends(_races_folder)]
 def make_race(wanted: RaceIn, session: SessionDep, visitor: OptionalUser) -> RaceOut:
     """It takes entries until its organiser starts it."""
     organiser = _organiser(session, wanted, visitor)
+    queries.require_room(session, organiser)
     if wanted.airframe not in airframe_names():
         raise InvalidInputError(
             f"There is no airframe '{wanted.airframe}'. Shipped ones: "
@@ -126,7 +134,7 @@ def enter(
         check_manifest(manifest, race.airframe)
         session.add(entry)
         session.commit()
-    except BaseException:
+    except (RacerError, IntegrityError):  # of anything else nobody knows whether there is a row
         pinned.remove(copy)
         raise
     return views.entry_out(entry)
@@ -176,7 +184,9 @@ async def start_race(
     return started
 
 
-def _cancelled(race_id: str, session: SessionDep, visitor: OptionalUser) -> str | None:
+def _cancelled(
+    race_id: str, session: SessionDep, visitor: OptionalUser, folder: RacesFolder
+) -> str | None:
     """The job that flies the race; an open race has none and is cancelled here."""
     race = queries.get(session, race_id, lock=False)
     _require_owner(race.user, visitor)
@@ -186,6 +196,7 @@ def _cancelled(race_id: str, session: SessionDep, visitor: OptionalUser) -> str 
     race = queries.get_open(session, race_id)
     race.status, race.finished_at = RaceStatus.CANCELLED, utc_now()
     session.commit()
+    pinned.keep_only(folder / race.id, set())
     return None
 
 
@@ -236,6 +247,7 @@ def _entry(race: Race, policy: Policy) -> RaceEntry:
         raise ConflictError(f"The race is full: it takes {race.max_entrants} entries.")
     if any(entry.policy_id == policy.id for entry in race.entries):
         raise ConflictError("That policy is in the race already.")
+    service.check_grid(race, len(race.entries) + 1)
     return RaceEntry(
         id=new_uuid(),
         race_id=race.id,

@@ -11,12 +11,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import Job, JobStatus, Race, RaceEntry, RaceStatus, utc_now
-from racer.errors import ConflictError
+from racer.errors import ConflictError, InvalidInputError
 from racer.jobs.service import JobKind, submit
 from racer.races import ratings, references
 from racer.races.references import reference_kind
+from racer.racing.collisions import hull_radius_m
 from racer.racing.config import FEWEST, race_config
+from racer.racing.grid import grid
 from racer.settings import Settings
+from racer.sim.airframe import load_airframe
+from racer.sim.track import load_track
 
 __all__ = ["race_kind", "races_folder", "reference_kind", "start"]
 KIND = "race"
@@ -51,12 +55,25 @@ def start(session: Session, race: Race) -> None:
             f"A race of this format needs {least} entries and has {len(race.entries)}: wait for "
             "more, or cancel it."
         )
+    check_grid(race, len(race.entries))
     race.seed = secrets.randbits(_SEED_BITS)
     config = _config(race)
     race_config(config).load_track()
     race.job = submit(session, KIND, config)
     race.status, race.started_at = RaceStatus.RUNNING, utc_now()
     references.ask_for(session, race)
+
+
+def check_grid(race: Race, entries: int) -> None:
+    """ConflictError when so many do not fit around the start of a race that starts from a grid."""
+    together = {"head_to_head": entries, "knockout": min(entries, 2)}.get(race.format, 0)
+    if not together or race.settings["start"] != "grid":
+        return
+    try:
+        radius = hull_radius_m(load_airframe(race.airframe))
+        grid(load_track(race.track), together, radius)
+    except InvalidInputError as error:
+        raise ConflictError(error.message) from error
 
 
 def ended(session: Session, job: Job) -> None:

@@ -43,5 +43,6 @@ def admit(entry: Entry, airframe: Airframe, policies: Path = Path()) -> Entrant 
         check_manifest(policy.manifest, airframe.name)
         content = read_limited(folder / POLICY_FILE, MAX_POLICY_BYTES)
     except RacerError as error:
-        return Refused(entry.id, entry.name, error.message)
+        reason = error.message.replace(str(folder), "its folder")  # our paths are nobody's business
+        return Refused(entry.id, entry.name, reason)
     return Entrant(entry.id, entry.name, policy.manifest, content)

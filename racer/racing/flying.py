@@ -20,11 +20,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from racer.errors import RacerError
 from racer.learning.evaluation import Evaluation, make_flights
 from racer.learning.onnx_network import Weights, network_of
 from racer.racing.entrants import Entrant
 from racer.racing.flight import Cause, Flight, FloatArray, Place
 from racer.sim.airframe import Airframe
+from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import (
     REFERENCE_VELOCITY_M_S,
     CrashCause,
@@ -82,6 +84,21 @@ class Stadium:
         program, weights = self._program(entrant, settings)
         result: Evaluation = jax.device_get(program(weights, task, key))
         return self._flight(result, dt=settings.dt, start_s=place.start_s if place else 0.0)
+
+    def refusal(self, entrant: Entrant) -> str | None:
+        """Why the entrant cannot fly here, for a person; None when it can. Nothing is flown."""
+        try:
+            self._task(entrant, self._settings(entrant))
+            weights, act = network_of(entrant.network)
+            seen = jnp.zeros((1, len(entrant.manifest.observation)), jnp.float32)
+            shape = jax.eval_shape(act, weights, seen).shape
+        except RacerError as error:
+            return str(error.message)
+        except Exception as error:  # noqa: BLE001 - a stranger's graph: the others race all the same
+            return f"Its network does not act on what it would see ({type(error).__name__})."
+        if shape != (1, ACTION_SIZE):
+            return f"Its network has an output of shape {shape} instead of (1, {ACTION_SIZE})."
+        return None
 
     def _settings(self, entrant: Entrant) -> Settings:
         manifest = entrant.manifest

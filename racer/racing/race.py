@@ -58,6 +58,12 @@ class _Race:
         self._flown = 0
         self.planned = 1
 
+    def looked_at(self, entrant: Entrant | Refused) -> Entrant | Refused:
+        """One that cannot fly this course is refused before anybody flies."""
+        if isinstance(entrant, Refused) or (why := self._stadium.refusal(entrant)) is None:
+            return entrant
+        return Refused(entrant.id, entrant.name, why)
+
     def fly(self, entrant: Entrant, key: jax.Array, place: Place | None = None) -> Any:
         flight = self._stadium.fly(entrant, key, place)
         self._flown += 1
@@ -113,6 +119,7 @@ def run_race(
         keep_compiled_programs(compile_cache)
     race = _Race(config, progress)
     admitted = [admit(entry, race.airframe, policies) for entry in config.entrants]
+    admitted = [race.looked_at(entrant) for entrant in admitted]
     flying = [entrant for entrant in admitted if isinstance(entrant, Entrant)]
     refused = [entrant for entrant in admitted if isinstance(entrant, Refused)]
     if not flying:

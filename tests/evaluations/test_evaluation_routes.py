@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models import Evaluation, Job, Policy
+from racer.evaluations import queries
 from racer.settings import Settings
 from tests.evaluations.conftest import OVER, Rig, running
 from tests.training.conftest import play
@@ -25,6 +26,23 @@ async def until_over(rig: Rig, evaluation_id: str) -> Any:
     while (found := await rig.read(evaluation_id))["status"] not in OVER:
         pass  # each reading takes its time, and pytest's time-out ends it
     return found
+
+
+def test_an_account_has_so_many_evaluations_waiting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MOST_WAITING", 0)
+
+    async def scenario() -> None:
+        async with running(settings) as rig:
+            await rig.new_user("ada")
+            policy_id = rig.new_policy("ada", numbered(1))
+            answer = await rig.http.post(f"/policies/{policy_id}/evaluations", json={})
+            assert answer.status_code == 409
+            assert "wait already" in answer.json()["detail"]
+            assert (await rig.http.get("/evaluations")).json()["evaluations"] == []
+
+    play(scenario())
 
 
 def test_an_evaluation_is_queued_flown_and_read(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -75,6 +76,32 @@ def test_a_failure_is_told_in_words(sqlite_bench: Bench, what: str, words: str) 
             assert words in (job.error or "")
             assert job.result is None
         assert sqlite_bench.ends(job_id) == ["failed 0"]
+
+    play(scenario())
+
+
+def test_a_job_that_takes_too_long_makes_room(sqlite_bench: Bench) -> None:
+    job_id = sqlite_bench.submit(do="hold")
+
+    async def scenario() -> None:
+        async with sqlite_bench.service(dataclasses.replace(FAKE, limit_s=2.0)):
+            job = await sqlite_bench.ended(job_id)
+            assert job.status is JobStatus.FAILED
+            assert "ask for less" in (job.error or "")
+            assert all(gone(pid) for pid in sqlite_bench.starts(job_id))
+
+    play(scenario())
+
+
+def test_a_result_may_be_longer_than_other_messages(sqlite_bench: Bench) -> None:
+    job_id = sqlite_bench.submit()
+    program = (sys.executable, "-c", """print('{"result": {"text": "' + "x" * (4 << 20) + '"}}')""")
+
+    async def scenario() -> None:
+        async with sqlite_bench.service(JobKind("fake", program, note_the_end)):
+            job = await sqlite_bench.ended(job_id)
+            assert job.status is JobStatus.FINISHED
+            assert len((job.result or {})["text"]) == 4 << 20
 
     play(scenario())
 

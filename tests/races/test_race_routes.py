@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from racer.races import queries
 from racer.settings import Settings
 from tests.races.rig import Rig, serving
+from tests.racing.conftest import TOLEDO
 from tests.training.conftest import play
 
 
@@ -92,6 +94,51 @@ def test_an_entry_fits_the_race(settings: Settings) -> None:
             twice = await rig.enter(race["id"], policy)
             full = await rig.enter(race["id"], rig.keep("ada", 5.5))
             assert [twice.status_code, full.status_code] == [409, 409]
+
+    play(story())
+
+
+def test_who_finds_no_room_on_the_grid_is_told_so_while_entries_are_open(
+    settings: Settings,
+) -> None:
+    narrow = TOLEDO.replace("min = [-12.0, -20.0, 0.0]", "min = [-12.0, -8.0, 0.0]")
+    narrow = narrow.replace("[0.0, 0.0, 2.5]", "[0.0, -7.0, 2.5]")
+
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada")
+            kept = await rig.http.post("/users/ada/tracks", content=narrow)
+            assert kept.status_code == 201, kept.text
+            race = await rig.race(format="head_to_head", track=kept.json()["id"])
+            answers = [
+                await rig.enter(race["id"], rig.keep("ada", 4.0 + lane / 4)) for lane in range(8)
+            ]
+            codes = [answer.status_code for answer in answers]
+            assert (codes[:2], codes[-1]) == ([201, 201], 409)
+            assert "staggered" in answers[-1].json()["detail"]
+            assert len(rig.copies(race["id"])) == codes.count(201)
+            answer = await rig.http.post(f"/races/{race['id']}/cancel")
+            assert answer.status_code == 204
+            assert rig.copies(race["id"]) == []
+
+    play(story())
+
+
+def test_an_account_has_so_many_races_under_way(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MOST_UNDER_WAY", 2)
+
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada")
+            await rig.account("bob")
+            first, _ = await rig.race(), await rig.race()
+            wanted = {"name": "x", "username": "ada", "format": "time_trial", "track": "toledo"}
+            assert (await rig.http.post("/races", json=wanted)).status_code == 409
+            await rig.race("bob")
+            await rig.http.post(f"/races/{first['id']}/cancel")
+            await rig.race()
 
     play(story())
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from racer.errors import InvalidInputError
@@ -132,26 +135,57 @@ gates = [{position = [0.0, -4.0, 2.0], yaw_deg = 0.0, size_m = 3.0},
         run_race(make_race((5.0,), format="fastest_three", track=ring, laps=3))
 
 
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """As its owner may: nothing signs it."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+
+
+def leave_an_input_out(folder: Path) -> None:
+    """What onnxruntime accepts and our own arithmetic does not: a Gemm whose C is named ""."""
+    file = folder / "policy.onnx"
+    model = onnx.load(file)
+    product = next(node for node in model.graph.node if node.op_type == "MatMul")
+    product.op_type = "Gemm"
+    product.input.append("")
+    onnx.save(model, file)
+    content = file.read_bytes()
+    described = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    change_manifest(folder, lambda manifest: manifest["policy"].update(described))
+
+
 def test_who_cannot_fly_is_refused_with_a_sentence_and_the_others_race(
     make_race: MakeRace, tmp_path: Path
 ) -> None:
-    for name in ("small", "coarse", "nothing"):
+    folders = ("small", "coarse", "nothing", "slow", "broken")
+    for name in folders:
         (tmp_path / name).mkdir()
     write_random_policy(tmp_path / "small", airframe="cf21b")
     write_pilot(tmp_path / "coarse", 5.0, control_hz=10.0, substeps=1)
+    write_random_policy(tmp_path / "slow")
+    change_manifest(
+        tmp_path / "slow", lambda manifest: manifest["limits"].update(velocity_m_s=0.01)
+    )
+    write_random_policy(tmp_path / "broken")
+    leave_an_input_out(tmp_path / "broken")
     config = make_race((6.0,), attempts=1)
     strangers = [
         config.entrants[0].model_copy(update={"id": i, "policy": str(tmp_path / name)})
-        for i, name in enumerate(("small", "coarse", "nothing"))
+        for i, name in enumerate(folders)
     ]
     outcome = run_race(config.model_copy(update={"entrants": (*strangers, *config.entrants)}))
     first, *refused = outcome.result["ranking"]
     assert (first["id"], first["rank"], first["status"]) == (10, 1, "finished")
-    assert [row["rank"] for row in refused] == [2, 2, 2]
+    assert [row["rank"] for row in refused] == [2] * len(folders)
     words = {row["id"]: row["reason"] for row in refused}
     assert "trained for that airframe" in words[0]
     assert "10 steps of the simulation" in words[1]
     assert "manifest.json" in words[2]
+    assert str(tmp_path) not in words[2]
+    assert "too long" in words[3]
+    assert "does not act" in words[4]
     with pytest.raises(InvalidInputError, match="Nobody can fly"):
         run_race(config.model_copy(update={"entrants": tuple(strangers)}))
 
