@@ -81,6 +81,7 @@ class Executor(ABC, Generic[A, E]):
         self._noun, self._most = noun, most
         self._name = f"{this_process()} {uuid4().hex}"
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._breaking_off: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._claiming: asyncio.Task[None]
 
@@ -132,7 +133,7 @@ class Executor(ABC, Generic[A, E]):
         self._claiming.cancel()
         await asyncio.gather(self._claiming, return_exceptions=True)
         for task in (tasks := list(self._tasks.values())):
-            task.cancel()
+            self._break_off(task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def wake(self) -> None:
@@ -146,8 +147,14 @@ class Executor(ABC, Generic[A, E]):
     async def stop(self, work: asyncio.Task[None] | None) -> None:
         """End work on a row that was closed or paused."""
         if work is not None:
+            self._break_off(work)
+            await asyncio.wait([work])
+
+    def _break_off(self, work: asyncio.Task[None]) -> None:
+        """Once: a second cancellation would break off how it ends its process."""
+        if work not in self._breaking_off:
+            self._breaking_off.add(work)
             work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
 
     def executes(self, row_id: str) -> bool:
         """Whether the row is executed here."""
@@ -188,6 +195,7 @@ class Executor(ABC, Generic[A, E]):
         return True
 
     def _forget(self, row_id: str, task: asyncio.Task[None]) -> None:
+        self._breaking_off.discard(task)
         if self._tasks.get(row_id) is task:
             del self._tasks[row_id]
             self.left(row_id)
@@ -208,6 +216,7 @@ class Executor(ABC, Generic[A, E]):
             end = await self.work(attempt)
             keeping.cancel()  # a row that has ended is no lost lease
             await self.conclude(attempt, end)
+            self.news(attempt.id)
         except asyncio.CancelledError:
             with suppress(TimeoutError, SQLAlchemyError):  # then the lease has to run out
                 async with asyncio.timeout(RELEASE_S):
@@ -229,7 +238,7 @@ class Executor(ABC, Generic[A, E]):
                 renewed_s = time.monotonic()
         log.warning(f"{self._noun}_lease_lost", id=attempt.id, attempt=attempt.number)
         if work is not None:
-            work.cancel()
+            self._break_off(work)
 
 
 def plain(error: object) -> str:

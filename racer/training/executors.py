@@ -53,7 +53,7 @@ class Launch:
         """Make the run's folder with the configuration in it."""
         self.folder.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".config.json.{os.getpid()}.tmp"
+        beside = self.folder / f".config.json.{os.getpid()}.new"
         beside.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
         beside.replace(self.config_file)
 

@@ -75,7 +75,7 @@ def claim(
         set_status(run, Status.TRAINING)
         run.attempt += 1
         run.started_at = run.started_at or utc_now()
-        run.lease_holder, run.lease_until = worker, lease_end()
+        run.lease_holder, run.lease_until, run.error = worker, lease_end(), None
         newest = select(func.max(TrainingEpoch.epoch)).where(TrainingEpoch.run_id == run.id)
         known = session.scalar(newest) or 0
         return Attempt(run.id, run.attempt, run.drone_model.drone_id, dict(run.config), known)

@@ -90,7 +90,9 @@ class RayExecutor:
             for submission in ours:
                 newest = await asyncio.to_thread(Submission.recorded, submission.folder)
                 superseded = newest is not None and newest.attempt > submission.attempt
-                if superseded or submission.folder.name not in keep:
+                name = submission.folder.name
+                # Asked again: while others were stopped it may have been resumed.
+                if superseded or (name not in keep and not await wanted({name})):
                     await self._stop(submission)
 
     async def close(self) -> None:
@@ -130,7 +132,7 @@ class RayExecutor:
                     yield message
             if not transcript.done:
                 if job is not None and job.ended:
-                    raise await asyncio.to_thread(_obituary, job, launch)
+                    raise await asyncio.to_thread(_obituary, job, launch, submission)
                 await asyncio.sleep(_READ_S)
         with suppress(TimeoutError, RayUnreachableError):
             async with asyncio.timeout(_EXIT_GRACE_S):
@@ -188,8 +190,10 @@ class _Look:
         return self._job
 
 
-def _obituary(job: Job, launch: Launch) -> Exception:
+def _obituary(job: Job, launch: Launch, submission: Submission) -> Exception:
     """The error to raise for a job that ended without the process's last word."""
+    if Submission.recorded(launch.folder) != submission:  # then it ends itself
+        return ChildInterruptedError("The job was given up for another one.", blameless=True)
     if job.status == "STOPPED":
         return ChildInterruptedError("Somebody stopped the job in Ray.")
     if job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT":

@@ -158,6 +158,6 @@ def _record(folder: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.new")
     beside.write_text(text)
     beside.replace(path)

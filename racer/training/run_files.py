@@ -16,7 +16,15 @@ WEIGHTS = "policy.safetensors"  # what a run leaves: racer.learning.initial
 LOG = "worker.log"
 _CHECKPOINTS = "checkpoint-*.bin"  # racer.learning.checkpoint writes them, behind a checksum
 _DIGEST = 32  # bytes of SHA-256, as there
-_RESULTS = (_CHECKPOINTS, "policy.*", "manifest.json", "flight.npz", "events.out.tfevents.*")
+_SUBMISSIONS = ("ray_attempt", "messages-*.jsonl")  # racer.training.ray_submission: jobs in Ray
+_RESULTS = (
+    *_SUBMISSIONS,
+    _CHECKPOINTS,
+    "policy.*",
+    "manifest.json",
+    "flight.npz",
+    "events.out.tfevents.*",
+)
 _LOG_BYTES = 1 << 18  # of which the last lines are shown
 _CHUNK = 1 << 20
 

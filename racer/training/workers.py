@@ -115,8 +115,12 @@ class Workers(Executor[Attempt, _End]):
         """Delete those that nobody goes on with: whoever ended the run, and wherever."""
         if not (ended := sorted(self._ended)[:_TIDIED]):
             return
-        statuses = await self._store.read(leases.statuses_of, ended)
-        self._ended.difference_update(ended)
+        self._ended.difference_update(ended)  # first: one that ends meanwhile comes back
+        try:
+            statuses = await self._store.read(leases.statuses_of, ended)
+        except SQLAlchemyError:
+            self._ended.update(ended)
+            raise
         for run_id, status in statuses.items():
             if status in ACTIVE:
                 continue

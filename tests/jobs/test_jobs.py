@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -197,6 +198,34 @@ def test_cancelling_ends_the_child_and_is_told_once(bench: Bench) -> None:
             for unknown in (str(uuid4()), "../../etc", "\0"):
                 with pytest.raises(NotFoundError):
                     await service.cancel(unknown)
+
+    play(scenario())
+
+
+STUBBORN = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+(pathlib.Path(sys.argv[-1]) / "starts").write_text(str(os.getpid()))
+print('{"progress": 0.5}', flush=True)
+time.sleep(600)
+"""
+
+
+def test_who_deletes_what_is_being_cancelled_does_not_save_a_stubborn_child(
+    sqlite_bench: Bench,
+) -> None:
+    """A second cancellation of the work broke off the wait before the kill."""
+    job_id = sqlite_bench.submit()
+    kind = JobKind("fake", (sys.executable, "-c", STUBBORN), note_the_end)
+
+    async def scenario() -> None:
+        async with sqlite_bench.service(kind) as service:
+            pid = await sqlite_bench.at_work(job_id)
+            cancelling = asyncio.create_task(service.cancel(job_id))
+            await sqlite_bench.ended(job_id)
+            await service.delete(job_id)
+            await cancelling
+            assert gone(pid)
 
     play(scenario())
 

@@ -25,6 +25,7 @@ from racer.training.ray_submission import (
     entrypoint,
     installation,
 )
+from racer.training.run_files import forget_results
 from racer.training.transcript import Transcript
 
 PROGRAM = (sys.executable, "-c", "import os, sys; print(sys.argv[1:]); print(dict(os.environ))")
@@ -91,6 +92,15 @@ def test_what_was_cancelled_or_superseded_before_it_begins_does_not_begin(tmp_pa
     Submission(launch.folder, 4).forget()
     assert ended_as(launch, submission) == 0
     assert not submission.messages.exists()
+
+
+def test_a_retried_run_follows_no_earlier_job(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path)
+    submission = submitted(launch)
+    submission.messages.write_text('{"done": true}\n')
+    forget_results(launch.folder)
+    assert Submission.recorded(launch.folder) is None
+    assert not submission.counts(Job(status="SUCCEEDED"))
 
 
 def test_a_job_is_followed_while_it_goes_on_or_when_all_that_it_said_is_there(
