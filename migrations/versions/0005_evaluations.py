@@ -31,11 +31,7 @@ def upgrade() -> None:
                 name=op.f(f"fk_evaluations_{column}_{table}"),
                 ondelete="CASCADE",
             )
-            for column, table in (
-                ("policy_id", "policies"),
-                ("user_id", "users"),
-                ("job_id", "jobs"),
-            )
+            for column, table in _PARENTS
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
         sa.UniqueConstraint("job_id", name=op.f("uq_evaluations_job_id")),
