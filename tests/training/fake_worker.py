@@ -62,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--behaviour", default="good")
     parser.add_argument("--hold-after", type=int, default=0)
+    parser.add_argument("--hold-again", action="store_true", help="at once when it resumes")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resume-after", type=int, default=0)
@@ -76,6 +77,8 @@ def main() -> None:
     (given.output / "pid").write_text(str(os.getpid()))
     (given.output / "niceness").write_text(str(os.nice(0)))
     say({"resolved": config | {"discount": 0.98}, "revision": "abc"})
+    while given.hold_again and given.resume_after and not (given.output.parent / "go").exists():
+        time.sleep(0.01)
     curve = random.Random(config["seed"])
     for epoch in range(1, config["epochs"] + 1):
         if given.behaviour == "chatty":

@@ -86,9 +86,10 @@ def test_a_run_is_a_job_of_its_id_and_every_epoch_comes_in_order(site: Site) -> 
 
 def test_pause_and_cancel_stop_the_job_and_resume_submits_another(site: Site) -> None:
     drone_id = site.bench.new_model(epochs=4)
+    program = (*FAKE_WORKER, "--hold-after", "2", "--hold-again")
 
     async def scenario() -> None:
-        async with site.service(hold_after=2) as service:
+        async with site.serve(*program) as service:
             run_id = await service.start(drone_id)
             pid = await site.holding(run_id)
             await service.pause_run(run_id)
