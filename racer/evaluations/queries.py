@@ -12,16 +12,16 @@ from models import Evaluation, Job, JobStatus, Policy, User
 from racer.errors import ConflictError, NotFoundError
 from racer.evaluations.schemas import EvaluationFilter
 from racer.jobs.service import submit
+from racer.web.ids import is_id
 from racer.web.paging import after
 
 KIND = "evaluation"
 MOST_WAITING = 50  # evaluations of one account
-_ID_LENGTH = 36
 
 
 def get_policy(session: Session, policy_id: str) -> Policy:
     """The policy; NotFoundError when there is none."""
-    policy = session.get(Policy, policy_id) if _is_id(policy_id) else None
+    policy = session.get(Policy, policy_id) if is_id(policy_id) else None
     if policy is None:
         raise NotFoundError("There is no policy of that id.")
     return policy
@@ -60,7 +60,7 @@ def ended(session: Session, job: Job) -> None:
 def get(session: Session, evaluation_id: str) -> Evaluation:
     """The evaluation with its job, policy and owner; NotFoundError when there is none."""
     wanted = _whole().where(Evaluation.id == evaluation_id)
-    evaluation = session.scalar(wanted) if _is_id(evaluation_id) else None
+    evaluation = session.scalar(wanted) if is_id(evaluation_id) else None
     if evaluation is None:
         raise NotFoundError("There is no evaluation of that id.")
     return evaluation
@@ -104,8 +104,3 @@ def _whole() -> Select[Evaluation]:
             contains_eager(Evaluation.user),
         )
     )
-
-
-def _is_id(text: str) -> bool:
-    """Whether it can be an id: databases refuse some texts."""
-    return len(text) <= _ID_LENGTH and text.isascii() and text.isprintable()

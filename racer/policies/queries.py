@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, contains_eager
 from models import KeptRun, Policy, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
 from racer.web import paging
+from racer.web.ids import is_id
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,6 @@ class PolicyView:
 
     policy: Policy  # its user is loaded
     drone_id: str | None
-
-
-def is_id(text: str) -> bool:
-    """Whether it can be an id: databases refuse some texts."""
-    return len(text) <= 36 and text.isascii() and text.isprintable()
 
 
 def get_policy(session: Session, policy_id: str) -> PolicyView:

@@ -40,6 +40,7 @@ from racer.policies.schemas import ExportFormat, Origin
 from racer.policy.archive import MAX_ARCHIVE_BYTES, read_network, write_archive
 from racer.policy.manifest import MANIFEST_FILE, POLICY_FILE, WEIGHTS_FILE
 from racer.settings import Settings
+from racer.web.ids import is_id
 
 LOOK_S = 5.0  # between looks for runs that finished
 _RETRY_S = 60.0  # after a full disk
@@ -95,7 +96,7 @@ class PolicyService:
     def folder_of(self, policy_id: str) -> Path:
         """Where the policy's files are, or would be. Does not ask whether there is one: `find`
         does."""
-        if not queries.is_id(policy_id) or "/" in policy_id or policy_id.startswith("."):
+        if not is_id(policy_id) or "/" in policy_id or policy_id.startswith("."):
             raise InvalidInputError("A policy's id is a UUID.")
         return self._root / policy_id
 

@@ -11,16 +11,16 @@ from sqlalchemy.orm import Session, joinedload, selectinload, undefer
 from models import Policy, Race, RaceEntry, RaceStatus, User
 from racer.errors import ConflictError, NotFoundError
 from racer.races.schemas import RaceFilter
+from racer.web.ids import is_id
 from racer.web.paging import after
 
 MOST_UNDER_WAY = 20  # races of one account
-_ID_LENGTH = 36
 
 
 def get(session: Session, race_id: str, *, lock: bool = False, heats: bool = False) -> Race:
     """The race with its entries; NotFoundError when there is none."""
     race = None
-    if _is_id(race_id):
+    if is_id(race_id):
         if lock:
             session.execute(select(Race.id).where(Race.id == race_id).with_for_update())
         wanted = select(Race).where(Race.id == race_id)
@@ -58,7 +58,7 @@ def get_open(session: Session, race_id: str) -> Race:
 def get_policy(session: Session, policy_id: str) -> Policy:
     """The policy, which nobody deletes meanwhile; NotFoundError when there is none."""
     held = {"read": True, "key_share": True}
-    policy = session.get(Policy, policy_id, with_for_update=held) if _is_id(policy_id) else None
+    policy = session.get(Policy, policy_id, with_for_update=held) if is_id(policy_id) else None
     if policy is None:
         raise NotFoundError("There is no policy of that id.")
     return policy
@@ -98,8 +98,3 @@ def listed(session: Session, wanted: RaceFilter, *, limit: int) -> Sequence[Race
     if wanted.before is not None:
         statement = statement.where(after(wanted.before, Race.created_at, Race.id))
     return session.scalars(statement.limit(limit)).all()
-
-
-def _is_id(text: str) -> bool:
-    """Whether it can be an id: databases refuse some texts."""
-    return len(text) <= _ID_LENGTH and text.isascii() and text.isprintable()

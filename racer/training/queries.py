@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, object_session
 import crud
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, new_uuid, utc_now
 from racer.errors import ConflictError, NotFoundError
+from racer.web.ids import is_id
 
 ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)
 # A finished run is joined, like an active one; only a new request trains the model anew.
@@ -66,11 +67,6 @@ def newest_run(session: Session, drone_id: str) -> TrainingRun | None:
         .order_by(TrainingRun.created_at.desc(), TrainingRun.id)
         .limit(1)
     )
-
-
-def is_id(text: str) -> bool:
-    """Whether it can be a run's id: databases refuse some texts."""
-    return len(text) <= 36 and text.isascii() and text.isprintable()
 
 
 def run_of(session: Session, drone_id: str, run_id: str | None) -> TrainingRun | None:

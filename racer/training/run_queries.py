@@ -13,13 +13,13 @@ from racer.errors import ConflictError, NotFoundError
 from racer.training.queries import (
     ACTIVE,
     close_run,
-    is_id,
     is_shown,
     locked_run,
     newest_run,
     queue_again,
 )
 from racer.web import paging
+from racer.web.ids import is_id
 
 WORDS = {Status.INITIALIZING: "queued", Status.TRAINING: "running"}  # of a run; others as they are
 
