@@ -16,6 +16,7 @@ from racer.errors import ConfigurationError
 from racer.flight.authority import Patience
 from racer.flight.fence import Fence, SpeedLimits
 from racer.flight.handover import take_over
+from racer.flight.middleware import ros_environment
 from racer.flight.ports import port_conflict
 from racer.flight.recorder import Recorder, fork_recorder
 from racer.flight.rules import Rules
@@ -36,8 +37,11 @@ def main() -> int:
         topics = topics_of(settings.vehicle_instance)
         recorder = _recorder(settings, topics)  # both before anything starts a thread
         watchdog = fork_watchdog()
-        os.environ["ROS_DOMAIN_ID"] = str(settings.ros_domain_id)
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = settings.ros_automatic_discovery_range
+        os.environ.update(
+            ros_environment(
+                settings.ros_domain_id, settings.ros_automatic_discovery_range, os.environ
+            )
+        )
         asyncio.run(_serve(settings, topics, recorder, watchdog))
     except ConfigurationError as error:
         print(f"drone_controller: {error.message}", file=sys.stderr)

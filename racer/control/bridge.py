@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from std_msgs.msg import String
 from racer.control.presence import ControllerPresence
 from racer.flight.authority import Lease
 from racer.flight.commands import STICKS, Order, boot_id
+from racer.flight.middleware import ros_environment
 from racer.flight.topics import CONTROLLER_NODE, topics_of
 from racer.settings import Settings
 
@@ -49,14 +50,6 @@ class Listeners:
     matched: Callable[[], None]
 
 
-def ros_environment(settings: Settings) -> Mapping[str, str]:
-    """What rclpy reads from the environment, for this process and its children."""
-    return {
-        "ROS_DOMAIN_ID": str(settings.ros_domain_id),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": settings.ros_automatic_discovery_range,
-    }
-
-
 class Bridge:
     """The node `toledo_racer_backend`. Make it on the event loop; `close` it there too."""
 
@@ -64,7 +57,11 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self._listeners = listeners
         self._presence = ControllerPresence()
-        os.environ.update(ros_environment(settings))
+        os.environ.update(
+            ros_environment(
+                settings.ros_domain_id, settings.ros_automatic_discovery_range, os.environ
+            )
+        )
         self._context = Context()
         self._context.init(domain_id=settings.ros_domain_id)
         topics = self._topics = topics_of(settings.vehicle_instance)

@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import structlog
 
-from racer.control.bridge import ros_environment
 from racer.control.child import SETTLING_S, Child, Program
 from racer.control.host_lock import HostLock, check_ports
 from racer.errors import ConfigurationError
@@ -88,7 +87,8 @@ def controller_program(settings: Settings) -> Program:
 
 def _environment(settings: Settings) -> dict[str, str]:
     return {
-        **ros_environment(settings),
+        "ROS_DOMAIN_ID": str(settings.ros_domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": settings.ros_automatic_discovery_range,
         "VEHICLE_INSTANCE": str(settings.vehicle_instance),
         "AUTOPILOT_URL": settings.autopilot_url,
         "DATA_DIR": str(settings.data_dir.absolute()),
