@@ -1,8 +1,8 @@
 """What our ROS 2 nodes read from the environment: the domain, who may discover them, and how.
 
-Messages go over UDP, never through Fast DDS's shared memory: its queues have locks, and a process that
-is frozen while it holds one (SIGSTOP, a debugger, swapping) keeps every other process of the domain
-waiting inside `publish`, a flying controller's event loop among them.
+Messages go over UDP, never through Fast DDS's shared memory: its queues have locks, and a process
+that is frozen while it holds one (SIGSTOP, a debugger, swapping) keeps every other process of the
+domain waiting inside `publish`, a flying controller's event loop among them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def ros_environment(
 ) -> dict[str, str]:
     """The variables to set before rclpy starts, for this process and its children.
 
-    `discovery_range` is one of ROS 2's; `environment` is what is set already. SYSTEM_DEFAULT and OFF,
-    another middleware (RMW_IMPLEMENTATION) and a Fast DDS profile of the user's own stay as they are.
+    `discovery_range` is one of ROS 2's; `environment` is what is set already. SYSTEM_DEFAULT and
+    OFF, another middleware (RMW_IMPLEMENTATION) and a Fast DDS profile of the user's own stay as
+    they are.
     """
     wanted = {"ROS_DOMAIN_ID": str(domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": discovery_range}
     profile = _PROFILES.get(discovery_range)

@@ -117,7 +117,7 @@ def train(client: Client, username: str, drone_id: str) -> list[dict[str, Any]]:
 def _follow_training(client: Client, drone_id: str) -> Iterator[dict[str, Any]]:
     with client.socket(f"/ws/train?drone_id={drone_id}") as socket:
         while True:
-            message = json.loads(socket.recv(timeout=180))
+            message = json.loads(socket.recv(timeout=300))
             if message.get("done"):
                 assert message == {"done": True, "message": "Training completed!"}, message
                 return

@@ -46,7 +46,7 @@ def make_run(clone: Path, environment: dict[str, str]) -> Iterator[str]:
     process = subprocess.Popen(["make", "run"], cwd=clone, env=environment, start_new_session=True)
     url = f"http://127.0.0.1:{environment['PORT']}"
     try:
-        wait_for("the service to be ready", lambda: is_ready(url, process), timeout_s=300)
+        wait_for("the service to be ready", lambda: is_ready(url, process), timeout_s=600)
         yield url
         family = list(psutil.Process(process.pid).children(recursive=True))
         started = time.monotonic()
