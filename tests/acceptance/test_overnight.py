@@ -19,7 +19,7 @@ from tests.program import running, said
 from tests.support import claim_slot, wait_for
 
 pytestmark = pytest.mark.slow
-EPOCHS = 8
+EPOCHS = 12
 
 
 def test_trainings_of_a_night_race_in_the_morning(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_trainings_of_a_night_race_in_the_morning(tmp_path: Path) -> None:
             for_epochs(client, run_ids, 4)
             kill(server)
         with running(slot) as (client, server):
-            for_epochs(client, run_ids, 16)
+            for_epochs(client, run_ids, 20)
             kill(server)
         with running(slot) as (client, _):
             policies = finished_policies(client, run_ids)
