@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
-from racer.web.errors import install_error_handlers
+from racer.web.errors import install_error_handlers, with_problems
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
@@ -41,6 +41,8 @@ def assemble(
         responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
     )
     app.state.settings = settings
+    described = app.openapi
+    app.openapi = lambda: with_problems(described())  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from racer.web.errors import PoliteJSONResponse
+from racer.web.errors import Problem
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,12 +66,10 @@ class RequestLog:
             if status or scope["type"] == "websocket":
                 raise
             log.exception("request failed", path=scope["path"])
-            answer = PoliteJSONResponse(
-                {
-                    "detail": "Something went wrong here, not with your request. Try again; if it "
-                    f"stays, report the request id {request_id}."
-                },
-                status_code=500,
+            answer = Problem(
+                "Something went wrong here, not with your request. Try again; if it stays, report "
+                f"the request id {request_id}.",
+                500,
             )
             await answer(scope, receive, watched_send)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 from fastapi import APIRouter
@@ -71,7 +72,12 @@ def test_our_errors_are_their_status_and_their_message(
 ) -> None:
     answer = client.get(f"/raise/{kind.__name__}")
     assert answer.status_code == kind.status
-    assert answer.json() == {"detail": f"This is {kind.__name__}: do that."}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json() == {
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "detail": f"This is {kind.__name__}: do that.",
+    }
     assert ("WWW-Authenticate" in answer.headers) == (kind.status == 401)
 
 
