@@ -14,6 +14,7 @@ from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
 from racer.web.errors import install_error_handlers, with_problems
+from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
@@ -50,6 +51,8 @@ def assemble(
     app.add_middleware(EitherSlash, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, exceptions=large_bodies or {})
     app.add_middleware(KnownPages, settings=settings)
+    app.state.metrics = make_registry()
+    app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
     app.add_middleware(
         CORSMiddleware,

@@ -121,7 +121,8 @@ def with_problems(document: dict[str, Any]) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
             for status, response in operation["responses"].items():
-                content = response.get("content", {})
-                if status.startswith("4") and "application/json" in content:
-                    content[Problem.media_type] = content.pop("application/json")
+                if status.startswith("4") and "content" in response:  # FastAPI: the success's type
+                    response["content"] = {
+                        Problem.media_type: next(iter(response["content"].values()))
+                    }
     return document
