@@ -15,7 +15,7 @@ from database import Database
 from racer.settings import Settings
 from racer.web.errors import install_error_handlers, with_problems
 from racer.web.metrics import Metrics, make_registry
-from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
+from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
 
@@ -54,6 +54,7 @@ def assemble(
     app.state.metrics = make_registry()
     app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders, may_frame=settings.cors_origins)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

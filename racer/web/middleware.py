@@ -1,4 +1,5 @@
-"""Pure ASGI middleware: one log line a request with its id, a limit on bodies, either slash.
+"""Pure ASGI middleware: one log line a request with its id, headers that browsers heed, a limit on
+bodies, either slash.
 
 No BaseHTTPMiddleware: it would sit between a stream and its client.
 """
@@ -91,6 +92,32 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         status=status,
         ms=round(seconds * 1000, 1),
     )
+
+
+class SecurityHeaders:
+    """Tells browsers to take nothing for what it is not, and who may show our pages in a frame.
+
+    A pilot's console in somebody else's frame could be clicked without being seen.
+    """
+
+    def __init__(self, app: ASGIApp, *, may_frame: Sequence[str]) -> None:
+        """`may_frame`: origins beside our own; `*` stands for all."""
+        self.app = app
+        self._headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+            "Content-Security-Policy": " ".join(["frame-ancestors", "'self'", *may_frame]),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_safely(message: Message) -> None:
+            if message["type"] in _ANSWER_STARTS:
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_safely)
 
 
 class BodyLimit:

@@ -94,6 +94,15 @@ def test_a_bug_is_logged_once_and_told_politely(client: TestClient) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["/raise/NotFoundError", "/bug", "/nowhere", "/docs"])
+def test_browsers_are_told_what_not_to_do(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    framing = headers["Content-Security-Policy"]
+    assert framing == "frame-ancestors 'self' https://racing.example"
+
+
 def test_a_lost_database_is_a_503_that_shows_no_statement(client: TestClient) -> None:
     answer = client.get("/lost")
     assert answer.status_code == 503
