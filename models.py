@@ -293,6 +293,9 @@ class Evaluation(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
     settings: Mapped[dict[str, Any]]  # as asked for
+    track_name: Mapped[str | None] = mapped_column(String(140))  # null: flown on the policy's own
+    track: Mapped[str | None] = mapped_column(Text, deferred=True)  # TOML, as it was then
+    track_sha256: Mapped[str | None] = mapped_column(String(64))  # of that text
     conditions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # as flown
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     flights: Mapped[dict[str, Any] | None] = mapped_column(
