@@ -21,6 +21,7 @@ from sqlalchemy import (
     Enum,
     Float,
     ForeignKey,
+    Index,
     MetaData,
     String,
     Text,
@@ -259,8 +260,13 @@ class Job(Base):
     """
 
     __tablename__ = "jobs"
+    __table_args__ = (  # what a claim counts for each owner
+        Index("ix_jobs_owner_id_status", "owner_id", "status"),
+        Index("ix_jobs_owner_id_started_at", "owner_id", "started_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    owner_id: Mapped[int] = mapped_column(default=0, server_default="0")  # of a user, then
     kind: Mapped[str] = mapped_column(String(32))
     config: Mapped[dict[str, Any]]  # what the child process is given
     status: Mapped[JobStatus] = mapped_column(

@@ -46,7 +46,7 @@ def add(
     evaluation = Evaluation(
         policy=policy,
         user=policy.user,
-        job=submit(session, KIND, config),
+        job=submit(session, KIND, config, owner_id=policy.user_id),
         settings=settings,
         track_name=course.name if course else None,
         track=course.text if course else None,

@@ -42,7 +42,10 @@ class RunOut(BaseModel):
     status: RunStatus
     epoch: int = Field(description="The newest on record; 0 before the first.")
     epochs: int = Field(description="When it is complete.")
-    queue_position: int | None = Field(description="1 is next, by age; but accounts take turns.")
+    queue_position: int | None = Field(
+        description="1 is next: accounts take turns. It holds if what runs ends in its order and "
+        "nobody asks for more; null unless it waits among the first thousand."
+    )
     waiting_for: Literal["turn", "memory"] | None = Field(
         description='Of a queued run. "memory": the next one waits until there is enough.'
     )

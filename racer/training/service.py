@@ -133,7 +133,7 @@ class TrainingService:
             await asyncio.to_thread(self._delete_folders, runs)
             raise
         self._workers.wake()
-        return [await self._view(run_id) for run_id in runs]
+        return await self._views(runs)
 
     async def cancel(self, drone_id: str) -> None:
         """End the model's training now. Raises NotFoundError, or ConflictError when none runs."""
@@ -197,12 +197,16 @@ class TrainingService:
         await self._workers.stop(ending)
         self._workers.changed(run_id)
         self._ring(run_id)
-        view = await self._view(run_id)
+        [view] = await self._views([run_id])
         log.info("run_changed", run_id=run_id, status=view.run.status.value)
         return view
 
-    async def _view(self, run_id: str) -> RunView:
-        return await self._store.read(lambda s: run_queries.view(s, run_queries.get_run(s, run_id)))
+    async def _views(self, run_ids: Iterable[str]) -> list[RunView]:
+        def read(session: Session) -> list[RunView]:
+            runs = [run_queries.get_run(session, run_id) for run_id in run_ids]
+            return run_queries.views(session, runs)
+
+        return await self._store.read(read)
 
     async def is_open(self, drone_id: str) -> bool:
         """Whether the model's account has no password, so that anybody may start its training."""

@@ -55,6 +55,9 @@ def test_an_evaluation_is_queued_flown_and_read(settings: Settings) -> None:
             queued = answer.json()
             assert (queued["policy_id"], queued["username"]) == (policy_id, "ada")
             assert (queued["report"], queued["completion"]) == (None, None)
+            with rig.app.state.database.session(read_only=True) as session:
+                evaluation = session.get(Evaluation, queued["id"])
+                assert evaluation.job.owner_id == evaluation.user_id  # it takes its owner's turn
             found = await until_over(rig, queued["id"])
             assert (found["status"], found["error"]) == ("finished", None)
             assert found["settings"]["starts"] == found["conditions"]["starts"] == 4
