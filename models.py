@@ -181,6 +181,7 @@ class TrainingRun(Base):
     parent_run_id: Mapped[str | None] = mapped_column(  # whose weights it begins with
         ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
     )
+    parent_policy_id: Mapped[str | None] = mapped_column(String(36))  # likewise; it may be gone
     status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING, index=True)
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     config: Mapped[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Jobs know whose turn they take; evaluations keep a copy of the track that they were asked for."""
+"""Jobs know whose turn they take, evaluations copy their track, and runs continue policies."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def upgrade() -> None:
         table.add_column(sa.Column("track_name", sa.String(length=140), nullable=True))
         table.add_column(sa.Column("track", sa.Text(), nullable=True))
         table.add_column(sa.Column("track_sha256", sa.String(length=64), nullable=True))
+    with op.batch_alter_table("training_runs") as table:
+        table.add_column(sa.Column("parent_policy_id", sa.String(length=36), nullable=True))
 
 
 def _take_owners_from(name: str) -> None:
@@ -38,6 +40,8 @@ def _take_owners_from(name: str) -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("training_runs") as table:
+        table.drop_column("parent_policy_id")
     with op.batch_alter_table("evaluations") as table:
         for name in ("track_name", "track", "track_sha256"):
             table.drop_column(name)

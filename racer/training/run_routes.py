@@ -164,6 +164,7 @@ def run_out(view: RunView, service: TrainingService) -> RunOut:
         sent=run.sent,
         resolved=run.resolved,
         parent_run_id=run.parent_run_id,
+        parent_policy_id=run.parent_policy_id,
         attempt=run.attempt,
         error=run.error,
         revision=run.revision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models import Status
 
@@ -61,6 +61,9 @@ class RunOut(BaseModel):
     parent_run_id: str | None = Field(
         description="Whose weights it began with; null: none's, or that run was deleted."
     )
+    parent_policy_id: str | None = Field(
+        description="The kept policy that it began with, if it was one; it may have been deleted."
+    )
     attempt: int = Field(description="How often it was begun or gone on with.")
     error: str | None = Field(
         description="Why it failed, rests or waits, or that it was cancelled."
@@ -84,6 +87,8 @@ class RunFilter(BaseModel):
 class Sweep(BaseModel):
     """Runs that are wanted at once: each seed with each variant of the model's settings."""
 
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     seeds: list[Annotated[int, Field(ge=0, le=2**31 - 1)]] = Field(
         [0], min_length=1, max_length=32, description="Of the trainings' random numbers."
     )
@@ -98,8 +103,8 @@ class Sweep(BaseModel):
     continue_from: str | None = Field(
         None,
         pattern=_NO_NUL,
-        description="A run, anybody's, whose best weights these begin with; null: random ones. "
-        "Algorithm and action space must be the same.",
+        description="A run, anybody's, or a kept policy of the model's owner, whose best weights "
+        "these begin with; null: random ones. Algorithm and action space must be the same.",
     )
 
     @model_validator(mode="after")

@@ -114,8 +114,9 @@ class TrainingService:
     async def sweep(self, drone_id: str, wanted: Sweep) -> list[RunView]:
         """Queue a run of the model for each seed with each variant of its settings.
 
-        Raises NotFoundError for an unknown model or run to continue, InvalidInputError for a
-        variant that means nothing or weights of another kind, ConflictError when there are none.
+        Raises NotFoundError for an unknown model, run or policy to continue, InvalidInputError for
+        a variant that means nothing, weights of another kind or a policy without any, ConflictError
+        for a run without any.
         """
 
         planned = await self._store.read(runs_of, drone_id, wanted)
@@ -127,7 +128,7 @@ class TrainingService:
                 queries.add_run(session, model, run, run_id=run_id)
 
         try:  # weights first: a run is claimed as soon as there is a row
-            await asyncio.to_thread(lay_weights, self._runs_dir, runs)
+            await asyncio.to_thread(lay_weights, self._runs_dir.parent, runs)
             await self._store.write(add)
         except RacerError:  # of anything else nobody knows whether the rows are there
             await asyncio.to_thread(self._delete_folders, runs)
