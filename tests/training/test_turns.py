@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from models import Status, TrainingRun
@@ -143,6 +144,7 @@ def by_hand(waiting: list[Waiting], running: list[int], last: dict[int, datetime
     return order
 
 
+@examples(deadline=None, derandomize=True)
 @given(queues())
 def test_the_order_is_that_of_the_rule(queue: Queue) -> None:
     waiting, running, last = queue
