@@ -21,6 +21,7 @@ from sqlalchemy import (
     Enum,
     Float,
     ForeignKey,
+    Index,
     MetaData,
     String,
     Text,
@@ -180,6 +181,7 @@ class TrainingRun(Base):
     parent_run_id: Mapped[str | None] = mapped_column(  # whose weights it begins with
         ForeignKey("training_runs.id", ondelete="SET NULL"), index=True
     )
+    parent_policy_id: Mapped[str | None] = mapped_column(String(36))  # likewise; it may be gone
     status: Mapped[Status] = mapped_column(_status_type(), default=Status.INITIALIZING, index=True)
     seed: Mapped[int] = mapped_column(BigInteger, default=0)
     config: Mapped[dict[str, Any]]
@@ -259,8 +261,13 @@ class Job(Base):
     """
 
     __tablename__ = "jobs"
+    __table_args__ = (  # what a claim counts for each owner
+        Index("ix_jobs_owner_id_status", "owner_id", "status"),
+        Index("ix_jobs_owner_id_started_at", "owner_id", "started_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    owner_id: Mapped[int] = mapped_column(default=0, server_default="0")  # of a user, then
     kind: Mapped[str] = mapped_column(String(32))
     config: Mapped[dict[str, Any]]  # what the child process is given
     status: Mapped[JobStatus] = mapped_column(
@@ -293,6 +300,9 @@ class Evaluation(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
     settings: Mapped[dict[str, Any]]  # as asked for
+    track_name: Mapped[str | None] = mapped_column(String(140))  # null: flown on the policy's own
+    track: Mapped[str | None] = mapped_column(Text, deferred=True)  # TOML, as it was then
+    track_sha256: Mapped[str | None] = mapped_column(String(64))  # of that text
     conditions: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # as flown
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     flights: Mapped[dict[str, Any] | None] = mapped_column(

@@ -17,13 +17,14 @@ from racer.evaluations.schemas import Difference, Pair
 
 RESAMPLES = 10_000
 FEWEST = 8  # differences: the interval of fewer is too narrow
-_RATE = "control_hz"  # a policy's own: those that act at other rates may still be compared
+# A policy's own: those that act at other rates or fly at other speeds may still be compared.
+OWN = ("control_hz", "physics_hz", "velocity_limit_m_s")
 _CHUNK = 500  # resamples at a time: bounds the memory
 
 
 def require_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
     """ConflictError that names what the conditions of two evaluations differ in."""
-    keys = sorted({*a, *b} - {_RATE})
+    keys = sorted({*a, *b} - {*OWN})
     if different := [key for key in keys if a.get(key) != b.get(key)]:
         told = "; ".join(f"{key}: {a.get(key)} and {b.get(key)}" for key in different)
         hint = " With same_start spreads are equal." if "start_spread" in different else ""
@@ -34,10 +35,16 @@ def require_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
 
 
 def same_gusts(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether both met the same gusts and delays, under conditions that are the same else: both
-    depend on how often a policy acts."""
-    still = not a.get("wind_speed_m_s") and a.get("vary") == "none"
-    return still or a.get(_RATE) == b.get(_RATE)
+    """Whether both met the same gusts and delays, under conditions that are the same else.
+
+    Gusts are drawn once a control step and filtered as a vehicle meets them that flies at its
+    velocity limit; delays end with a control step. Where nothing is drawn nothing differs, and
+    evaluations of older releases do not tell all that it takes: then the answer is no.
+    """
+    depends = {"control_hz"} if a.get("vary") == "full" else set()
+    if a.get("wind_speed_m_s"):
+        depends |= {"control_hz", "velocity_limit_m_s"}
+    return all(a.get(key) is not None and a.get(key) == b.get(key) for key in depends)
 
 
 def pairs_of(a_s: Sequence[float | None], b_s: Sequence[float | None]) -> list[Pair]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from models import Evaluation, Job, JobStatus, Policy, User
 from racer.errors import ConflictError, NotFoundError
+from racer.evaluations.courses import Course
 from racer.evaluations.schemas import EvaluationFilter
 from racer.jobs.service import submit
 from racer.web.ids import is_id
@@ -27,9 +28,11 @@ def get_policy(session: Session, policy_id: str) -> Policy:
     return policy
 
 
-def add(session: Session, policy: Policy, settings: dict[str, Any]) -> Evaluation:
-    """Queue an evaluation of the policy, under its owner. ConflictError when too many of the
-    owner's wait already."""
+def add(
+    session: Session, policy: Policy, settings: dict[str, Any], course: Course | None
+) -> Evaluation:
+    """Queue an evaluation of the policy, under its owner, on a course or on the policy's own.
+    ConflictError when too many of the owner's wait already."""
     waiting = select(func.count()).select_from(Evaluation).join(Evaluation.job)
     waiting = waiting.where(
         Evaluation.user_id == policy.user_id, Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING))
@@ -39,8 +42,16 @@ def add(session: Session, policy: Policy, settings: dict[str, Any]) -> Evaluatio
             f"{MOST_WAITING} evaluations of this account wait already: let some finish, or cancel "
             "them."
         )
-    job = submit(session, KIND, settings | {"policy_id": policy.id})
-    evaluation = Evaluation(policy=policy, user=policy.user, job=job, settings=settings)
+    config = settings | {"policy_id": policy.id, "track": course.text if course else None}
+    evaluation = Evaluation(
+        policy=policy,
+        user=policy.user,
+        job=submit(session, KIND, config, owner_id=policy.user_id),
+        settings=settings,
+        track_name=course.name if course else None,
+        track=course.text if course else None,
+        track_sha256=course.sha256 if course else None,
+    )
     session.add(evaluation)
     session.flush()
     return evaluation

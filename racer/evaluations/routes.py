@@ -13,10 +13,11 @@ from fastapi.responses import FileResponse
 
 from auth import OptionalUser, require_write_access
 from database import SessionDep
-from models import Evaluation
-from racer.errors import ConflictError, InvalidInputError
+from models import Evaluation, JobStatus
+from racer.errors import ConflictError
 from racer.evaluations import queries
-from racer.evaluations.comparison import difference_of, pairs_of, require_same, same_gusts
+from racer.evaluations.comparison import OWN, difference_of, pairs_of, require_same, same_gusts
+from racer.evaluations.courses import course_of
 from racer.evaluations.schemas import (
     Comparison,
     EvaluationFilter,
@@ -29,7 +30,6 @@ from racer.evaluations.schemas import (
 )
 from racer.evaluations.service import FLIGHTS_FILE
 from racer.jobs.service import JobService
-from racer.sim.track import track_names
 from racer.web.paging import place_of
 from schemas import ErrorOut
 
@@ -59,11 +59,8 @@ def _added(
     """A new evaluation, committed: whoever executes it looks at the database."""
     policy = queries.get_policy(session, policy_id)
     require_write_access(policy.user, visitor)
-    if wanted.track is not None and wanted.track not in track_names():
-        raise InvalidInputError(
-            f"There is no track '{wanted.track}'. Shipped ones: {', '.join(track_names())}."
-        )
-    added = _whole(queries.add(session, policy, wanted.model_dump()))
+    course = course_of(session, policy, wanted)
+    added = _whole(queries.add(session, policy, wanted.model_dump(), course))
     session.commit()
     return added
 
@@ -186,7 +183,9 @@ async def delete_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
 
 def _side(evaluation: Evaluation, name: str, pairs: list[Pair]) -> Side:
     faster = [pair for pair in pairs if pair.faster == name]
+    conditions = evaluation.conditions or {}
     return Side(
+        **{key: conditions.get(key) for key in OWN},
         evaluation=EvaluationSummary(**_summary(evaluation)),
         faster=len(faster),
         finished_alone=sum(pair.a_s is None or pair.b_s is None for pair in faster),
@@ -195,7 +194,10 @@ def _side(evaluation: Evaluation, name: str, pairs: list[Pair]) -> Side:
 
 def _whole(evaluation: Evaluation) -> EvaluationOut:
     return EvaluationOut(
-        **_summary(evaluation), conditions=evaluation.conditions, report=evaluation.report
+        **_summary(evaluation),
+        track_text=evaluation.track,
+        conditions=evaluation.conditions,
+        report=evaluation.report,
     )
 
 
@@ -210,8 +212,12 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         "policy_version": policy.version,
         "username": evaluation.user.username,
         "status": job.status.value,
+        "progress": job.progress if job.status is JobStatus.RUNNING else None,
         "error": job.error,
         "settings": evaluation.settings,
+        # An older release kept no copy: only shipped courses could be asked for.
+        "track": evaluation.track_name or evaluation.settings.get("track"),
+        "track_sha256": evaluation.track_sha256,
         "completion": report.get("completion"),
         "best_lap_s": laps.get("best"),
         "median_lap_s": laps.get("median"),

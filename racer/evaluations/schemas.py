@@ -8,18 +8,21 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _NO_NUL = r"^[^\x00]{1,100}$"  # PostgreSQL's text holds none
+_TRACK = r"^[^\x00]{1,140}$"
 EvaluationStatus = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
 class EvaluationIn(BaseModel):
     """How a policy is flown; what is null is flown as in its training."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     track: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="A shipped course; null: the one that it was trained on, where it lay.",
+        pattern=_TRACK,
+        description="A shipped course, `username/name` or the UUID of one that the policy's owner "
+        "may see; null: the one that it was trained on, where it lay. The evaluation keeps a copy, "
+        "and shows it to everybody.",
         examples=["figure_eight"],
     )
     altitude_m: float | None = Field(
@@ -59,8 +62,11 @@ class EvaluationSummary(BaseModel):
     policy_version: int
     username: str = Field(description="The policy's owner.")
     status: EvaluationStatus
+    progress: float | None = Field(description="0 to 1 while it is flown.")
     error: str | None = Field(description="Why it failed, or that it was cancelled.")
     settings: dict[str, Any] = Field(description="As asked for.")
+    track: str | None = Field(description="Its name then; null: the policy's own, which it names.")
+    track_sha256: str | None = Field(description="Of its text then, as /tracks tells it.")
     completion: float | None = Field(
         description="Share of the starts that passed every gate in time, without a crash."
     )
@@ -74,6 +80,7 @@ class EvaluationSummary(BaseModel):
 class EvaluationOut(EvaluationSummary):
     """An evaluation."""
 
+    track_text: str | None = Field(description="TOML, as it was when the evaluation was asked for.")
     conditions: dict[str, Any] | None = Field(
         description="As flown, every default filled in; null until it has finished."
     )
@@ -126,15 +133,23 @@ class Side(BaseModel):
     evaluation: EvaluationSummary
     faster: int = Field(description="Starts on which it was.")
     finished_alone: int = Field(description="Starts that it finished and the other did not.")
+    control_hz: float | None = Field(description="How often the policy acts, per second.")
+    physics_hz: float | None = Field(
+        description="Steps of the simulation per second; null where an older release flew it."
+    )
+    velocity_limit_m_s: float | None = Field(description="Likewise; the policy's, m/s.")
 
 
 class Comparison(BaseModel):
     """Two policies on the same starts."""
 
-    conditions: dict[str, Any] = Field(description="Of a; of b the same but for control_hz.")
+    conditions: dict[str, Any] = Field(
+        description="Of a; of b the same but for control_hz, physics_hz and velocity_limit_m_s."
+    )
     same_gusts: bool = Field(
-        description="Whether gusts and delays were the same too. They are drawn once a control "
-        "step, so with wind they differ between policies that act at different rates."
+        description="Whether gusts and delays were the same too. Gusts are drawn once a control "
+        "step and pass by quicker the faster a policy may fly, so with wind they differ between "
+        "policies of different control rates or velocity limits; delays end with a control step."
     )
     a: Side
     b: Side

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from models import Job, JobStatus, utc_now
 from racer.errors import ConflictError, NotFoundError
 from racer.jobs.executor import TRIES, Claimed, lease_end
 from racer.jobs.kinds import JobKind
+from racer.jobs.turns import by_turns
 
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 CANCELLED = "It was cancelled."
@@ -39,9 +40,12 @@ class End:
     result: dict[str, Any] | None = None
 
 
-def submit(session: Session, kind_name: str, config: dict[str, Any]) -> Job:
-    """Queue a job in the caller's transaction. Call JobService.wake() after its commit."""
-    job = Job(kind=kind_name, config=config, status=JobStatus.QUEUED)
+def submit(session: Session, kind_name: str, config: dict[str, Any], *, owner_id: int) -> Job:
+    """Queue a job in the caller's transaction. Call JobService.wake() after its commit.
+
+    `owner_id`: of the user whose turn it takes, who may be gone before the job; 0: nobody's.
+    """
+    job = Job(kind=kind_name, config=config, status=JobStatus.QUEUED, owner_id=owner_id)
     session.add(job)
     session.flush()
     return job
@@ -50,13 +54,16 @@ def submit(session: Session, kind_name: str, config: dict[str, Any]) -> Job:
 def claim(
     session: Session, worker: str, *, executing: Collection[str], kinds: Collection[JobKind]
 ) -> Attempt | None:
-    """The oldest job that waits or that nobody executes any more, now leased to `worker`."""
+    """The next job that waits or that nobody executes any more, now leased to `worker`. Owners take
+    turns (racer.jobs.turns)."""
     by_name = {kind.name: kind for kind in kinds}
     left = or_(Job.lease_until.is_(None), Job.lease_until < utc_now(), Job.lease_holder == worker)
     free = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.RUNNING, left))
     wanted = select(Job).where(Job.kind.in_(by_name), Job.id.not_in(executing), free)
-    oldest = wanted.order_by(Job.created_at, Job.id).limit(1)
-    job = session.scalar(oldest.with_for_update(skip_locked=True))
+    other = aliased(Job)
+    of_owner = select(other).where(other.owner_id == Job.owner_id)
+    turns = by_turns(Job, other, of_owner, running=JobStatus.RUNNING)
+    job = session.scalar(wanted.order_by(*turns).limit(1).with_for_update(skip_locked=True))
     if job is None:
         return None
     job.status, job.progress = JobStatus.RUNNING, 0.0

@@ -4,8 +4,8 @@ A job is a row; racer.jobs.workers executes rows in child processes. Nothing els
 matters, so a server that is killed loses nothing: each job that it left is tried again, here or in
 another server process.
 
-    job = submit(session, "evaluation", {"starts": 64})  # in the transaction that asks for it
-    session.commit()
+    job = submit(session, "evaluation", {"starts": 64}, owner_id=user.id)
+    session.commit()  # of the transaction that asks for it
     service.wake()
 """
 

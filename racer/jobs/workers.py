@@ -31,7 +31,7 @@ from racer.jobs.leases import Attempt, End
 from racer.jobs.store import Store
 from racer.settings import Settings
 
-_PROGRESS_S = 0.5  # between two writes of a job's progress
+_PROGRESS_S = 1.0  # between two writes of a job's progress
 _LONGEST_RESULT_BYTES = 32 << 20  # 64 entrants, 64 gates, 20 laps: 6 MB
 
 log = structlog.get_logger(__name__)

@@ -25,6 +25,7 @@ from racer.sim.track import MAX_LAPS
 Array: TypeAlias = jax.Array
 _STREAM = 0x0E7A1  # folded into a training's seed: its flights never draw from this stream
 _FRESH_STREAM = 0x0F4E5  # of evaluations that are asked for: no training draws from it
+_LEG = 64  # control steps
 RECORDED = 8  # numbers recorded per step: position, quaternion, gates passed
 
 
@@ -52,6 +53,7 @@ class _Loop(NamedTuple):
 Evaluate: TypeAlias = Callable[[Parameters, Normaliser, Task, Array], Evaluation]
 Act: TypeAlias = Callable[[Any, Array], Array]  # weights, raw observations (N, O) -> (N, A)
 Fly: TypeAlias = Callable[[Any, Task, Array], Evaluation]  # weights, task, key
+Progress: TypeAlias = Callable[[float], None]  # 0 to 1
 
 
 def make_evaluate(
@@ -88,11 +90,56 @@ def make_flights(
 
     The flights of the first `recorded` starts are kept, step by step.
     """
-    step = make_step(airframe, simulation)
+    begin, go_on = _legs(airframe, simulation, act, starts=starts, recorded=recorded)
 
     def fly(weights: Any, task: Task, key: Array) -> Evaluation:
-        start_key, gust_key = jax.random.split(key)
+        loop, _ = go_on(weights, task, key, begin(task, key), jnp.int32(MAX_FLIGHT_STEPS))
+        return loop.result
+
+    return fly
+
+
+def make_told_flights(
+    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int = 1
+) -> Callable[[Any, Task, Array, Progress], Evaluation]:
+    """Like make_flights, compiled already, and it tells on the way how far the flights are: they
+    are flown in legs of `_LEG` control steps, by one program.
+    """
+    legs = _legs(airframe, simulation, act, starts=starts, recorded=recorded)
+    begin, go_on = (jax.jit(part) for part in legs)
+
+    def fly(weights: Any, task: Task, key: Array, progress: Progress) -> Evaluation:
+        loop, share = begin(task, key), 0.0
+        while share < 1.0:
+            loop, told = go_on(weights, task, key, loop, loop.step + _LEG)
+            share = float(told)
+            progress(share)
+        result: Evaluation = jax.device_get(loop.result)
+        return result
+
+    return fly
+
+
+def _legs(
+    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int
+) -> tuple[Callable[[Task, Array], _Loop], Callable[..., tuple[_Loop, Array]]]:
+    """(all flights at their start, some control steps of all of them).
+
+    The latter takes weights, task, key, where the flights are, and the step to go on to; with it
+    comes the share of the flights' work that is done then, 1 when all have ended.
+    """
+    step = make_step(airframe, simulation)
+
+    def begin(task: Task, key: Array) -> _Loop:
+        start_key, _ = jax.random.split(key)
         first = reset(task, start_key, (starts,), airframe=airframe)
+        running = jnp.ones(starts, bool)
+        return _Loop(jnp.int32(0), first, running, _blank(task, starts, recorded))
+
+    def go_on(
+        weights: Any, task: Task, key: Array, loop: _Loop, until: Array
+    ) -> tuple[_Loop, Array]:
+        _, gust_key = jax.random.split(key)
 
         def advance(loop: _Loop) -> _Loop:
             gusts = jax.random.normal(jax.random.fold_in(gust_key, loop.step), (starts, 3))
@@ -102,15 +149,23 @@ def make_flights(
             result = _note(loop, outcome, dt=simulation.dt)
             return _Loop(loop.step + 1, environments, loop.running & ~outcome.done, result)
 
-        running = jnp.ones(starts, bool)
+        end = jnp.minimum(until, MAX_FLIGHT_STEPS)
         loop = jax.lax.while_loop(
-            lambda loop: jnp.any(loop.running) & (loop.step < MAX_FLIGHT_STEPS),
-            advance,
-            _Loop(jnp.int32(0), first, running, _blank(task, starts, recorded)),
+            lambda loop: jnp.any(loop.running) & (loop.step < end), advance, loop
         )
-        return loop.result
+        return loop, _share_done(task, loop)
 
-    return fly
+    return begin, go_on
+
+
+def _share_done(task: Task, loop: _Loop) -> Array:
+    """Of the flights' gates, those of ended flights all, or of the time limit: what is more."""
+    passed = jnp.minimum(loop.result.passed / task.passages, 0.99)
+    gates = jnp.mean(jnp.where(loop.running, passed, 1.0))
+    over = ~jnp.any(loop.running) | (loop.step >= MAX_FLIGHT_STEPS)
+    return jnp.where(
+        over, 1.0, jnp.clip(jnp.maximum(gates, loop.step / task.time_limit), 0.0, 0.99)
+    )
 
 
 def first_flight(result: Evaluation, *, dt: float) -> dict[str, NDArray[Any]]:

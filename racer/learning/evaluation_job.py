@@ -1,11 +1,14 @@
 """The evaluation process: `python -m racer.learning.evaluation_job --config FILE --output DIR`.
 
 racer.program says how it speaks. The configuration names a policy among those in `--policies` and
-how it is flown; what is null is flown as in its training. The result:
+how it is flown; what is null is flown as in its training. `track` is a course's TOML text. The
+result:
 
     report      racer.learning.report.Report, field by field
-    conditions  what was flown, every default filled in: two evaluations with equal conditions flew
-                the same course from the same starts, through the same gusts
+    conditions  what was flown, every default filled in: two evaluations whose conditions are equal
+                flew the same course from the same starts, through the same gusts. The policy's own
+                among them: control_hz, physics_hz (steps of the simulation per second) and
+                velocity_limit_m_s
     flights     start by start: finished, crashed, cause, gates_passed, course_time_s (null unless
                 finished)
     sha256      of the policy
@@ -29,6 +32,8 @@ import numpy as np
 
 from racer.errors import InvalidInputError
 from racer.learning.files import write_arrays
+from racer.policy.manifest import read_manifest
+from racer.policy.rates import check_rates
 from racer.policy.tables import airframe_table, track_table
 from racer.program import run_job, tell
 from racer.sim.task import CrashCause
@@ -62,12 +67,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _evaluate(config: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     if unknown := set(config) - _KEYS:
         raise InvalidInputError(f"An evaluation has no key '{min(unknown)[:64]}'.")
+    folder = options.policies / str(config["policy_id"])
+    manifest = read_manifest(folder)
+    check_rates(manifest.control_hz, manifest.substeps)
     tell({"progress": 0.0})
     # Only now: a wrong configuration is answered before JAX's second of loading.
     from racer.learning.policy_evaluation import evaluate_policy  # noqa: PLC0415
 
     evaluated = evaluate_policy(
-        options.policies / str(config["policy_id"]),
+        folder,
         starts=config["starts"],
         seed=config["seed"],
         track=config.get("track"),
@@ -78,6 +86,7 @@ def _evaluate(config: dict[str, Any], options: argparse.Namespace) -> dict[str, 
         spread=not config.get("same_start", False),
         recorded=config.get("recorded", 1),
         compile_cache=options.compile_cache,
+        progress=lambda share: tell({"progress": round(share, 4)}),
     )
     _write_flights(options.output / FLIGHTS_FILE, evaluated)
     return {
@@ -89,19 +98,23 @@ def _evaluate(config: dict[str, Any], options: argparse.Namespace) -> dict[str, 
 
 
 def _conditions(evaluated: Evaluated, config: dict[str, Any]) -> dict[str, Any]:
-    """All that starts, course, vehicle and wind depend on, and nothing of the policy."""
+    """All that starts, course, vehicle and wind depend on; of the policy what gusts and delays
+    depend on."""
     track, policy, task = evaluated.track, evaluated.policy, evaluated.task
+    manifest = policy.manifest
     return {
         "track": track.name,
         "track_sha256": _digest(track_table(track)),
         "laps": track.laps,
         "airframe_sha256": _digest(airframe_table(policy.airframe)),
-        "wind_speed_m_s": _wind(config, policy.manifest.wind_speed_m_s),
+        "wind_speed_m_s": _wind(config, manifest.wind_speed_m_s),
         "seed": config["seed"],
         "starts": config["starts"],
         "vary": evaluated.variation,
         "start_spread": [float(value) for value in task.start_spread],
-        "control_hz": policy.manifest.control_hz,  # gusts and delays are drawn for its steps
+        "control_hz": manifest.control_hz,  # gusts and delays are drawn for its steps
+        "physics_hz": manifest.control_hz * manifest.substeps,
+        "velocity_limit_m_s": manifest.limits.velocity_m_s,  # gusts pass by quicker the faster
     }
 
 

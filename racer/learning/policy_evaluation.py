@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +19,10 @@ from racer.errors import InvalidInputError
 from racer.learning.compile_cache import keep_compiled_programs
 from racer.learning.evaluation import (
     Evaluation,
+    Progress,
     first_flight,
     fresh_key,
-    make_flights,
+    make_told_flights,
     recorded_flight,
 )
 from racer.learning.onnx_network import network_of
@@ -83,16 +83,17 @@ def evaluate_policy(
     spread: bool = True,
     recorded: int = 1,
     compile_cache: str | Path | None = None,
+    progress: Progress = lambda share: None,
 ) -> Evaluated:
     """Fly a policy's folder from `starts` fresh starts.
 
     Without `track`, `laps`, `wind_speed_m_s` or `variation` it flies what it was trained on, and
     starts lie and look as far off the start as they did there (`start_spread_m`,
-    `heading_spread_deg`).
+    `heading_spread_deg`). `track` is a name, a path or a TOML text (racer.sim.track.load_track).
     Without `spread` every flight begins exactly at the start. `recorded` flights are kept step by
-    step, or as many as there are starts. `compile_cache` is a folder that
-    keeps compiled programs. Raises RacerError when there is no such policy or course, or a number
-    is out of its range.
+    step, or as many as there are starts. `compile_cache` is a folder that keeps compiled programs.
+    `progress` is told how far the flights are, 0 to 1. Raises RacerError when there is no such
+    policy or course, or a number is out of its range.
     """
     _check_whole("starts", starts, 1, MAX_STARTS)
     _check_whole("seed", seed, 0, 2**31 - 1)
@@ -105,6 +106,7 @@ def evaluate_policy(
     if laps is not None:
         _check_whole("laps", laps, 1, MAX_LAPS)
         course = dataclasses.replace(course, laps=laps)
+    course.check_room(policy.airframe.body.collision_radius_m)
     if variation is None:
         variation = _variation(manifest.training.config)
     settings = _settings(policy, variation)
@@ -116,8 +118,8 @@ def evaluate_policy(
     content = read_limited(Path(folder) / POLICY_FILE, MAX_POLICY_BYTES)
     weights, act = network_of(content)
     kept = min(recorded, starts)
-    fly = jax.jit(make_flights(policy.airframe, settings, act, starts=starts, recorded=kept))
-    result: Evaluation = jax.device_get(fly(weights, task, fresh_key(seed)))
+    fly = make_told_flights(policy.airframe, settings, act, starts=starts, recorded=kept)
+    result = fly(weights, task, fresh_key(seed), progress)
     return Evaluated(
         policy=policy,
         track=course,

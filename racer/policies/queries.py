@@ -28,6 +28,7 @@ class RunFacts:
     drone_model_id: int
     title: str  # of the drone model
     parent_run_id: str | None  # the run that it continued
+    parent_policy_id: str | None  # the policy, if it was one
     finished: bool
     metrics: dict[str, Any]  # of the newest epoch
 
@@ -131,6 +132,7 @@ def run_facts(session: Session, run_id: str) -> RunFacts:
         drone_model_id=model.id,
         title=model.title,
         parent_run_id=run.parent_run_id,
+        parent_policy_id=run.parent_policy_id,
         finished=run.status is Status.FINISHED,
         metrics=dict(session.scalar(newest) or {}),
     )
@@ -178,7 +180,7 @@ def add_policy(session: Session, new: NewPolicy, *, quota_bytes: int) -> str:
             user_id=new.user_id,
             drone_model_id=new.run.drone_model_id if new.run else None,
             run_id=run_id,
-            parent_id=_newest_of_run(session, new.run.parent_run_id) if new.run else None,
+            parent_id=_parent_of(session, new.run) if new.run else None,
             name=new.name,
             version=(session.scalar(named) or 0) + 1,
             origin=new.origin,
@@ -193,10 +195,14 @@ def add_policy(session: Session, new: NewPolicy, *, quota_bytes: int) -> str:
     return new.id
 
 
-def _newest_of_run(session: Session, run_id: str | None) -> str | None:
-    """The run's newest policy; nobody deletes it before the end of the transaction."""
-    newest = select(Policy.id).where(Policy.run_id == run_id)
-    newest = newest.order_by(Policy.created_at.desc(), Policy.id).limit(1)
+def _parent_of(session: Session, run: RunFacts) -> str | None:
+    """The policy that the run continued, or the newest one of the run that it continued; nobody
+    deletes it before the end of the transaction."""
+    if run.parent_policy_id is not None:
+        parents = select(Policy.id).where(Policy.id == run.parent_policy_id)
+    else:
+        parents = select(Policy.id).where(Policy.run_id == run.parent_run_id)
+    newest = parents.order_by(Policy.created_at.desc(), Policy.id).limit(1)
     return session.scalar(newest.with_for_update(read=True, key_share=True))
 
 

@@ -39,7 +39,8 @@ def ask_for(session: Session, race: Race) -> None:
         row = session.scalars(select(ReferenceTime).filter_by(**key).with_for_update()).one()
         if row.time_s is None and (row.job_id is None or row.error is not None):
             config = {"track": race.track, "airframe": race.airframe, "flying": flying}
-            row.job_id, row.error = submit(session, KIND, config | {"laps": laps}).id, None
+            job = submit(session, KIND, config | {"laps": laps}, owner_id=race.user_id or 0)
+            row.job_id, row.error = job.id, None
 
 
 def ended(session: Session, job: Job) -> None:

@@ -59,7 +59,7 @@ def start(session: Session, race: Race) -> None:
     race.seed = secrets.randbits(_SEED_BITS)
     config = _config(race)
     race_config(config).load_track()
-    race.job = submit(session, KIND, config)
+    race.job = submit(session, KIND, config, owner_id=race.user_id or 0)
     race.status, race.started_at = RaceStatus.RUNNING, utc_now()
     references.ask_for(session, race)
 

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from racer.errors import InvalidInputError
 from racer.policy.manifest import Manifest
-
-CONTROL_HZ = (10.0, 200.0)  # as trainings may have it
-PHYSICS_HZ = (100.0, 2000.0)  # coarser steps would not be physics, finer ones cost for nothing
+from racer.policy.rates import check_rates
 
 
 def check_manifest(manifest: Manifest, airframe: str) -> None:
-    """Raises InvalidInputError when a policy cannot take part in a race of that airframe.
-
-    The rates are the policy's own, so they have limits here: at ten physics steps a second a
-    vehicle would gain speed from rounding, and fly from gate to gate in one straight step.
-    """
+    """Raises InvalidInputError when a policy cannot take part in a race of that airframe."""
     own = manifest.load_airframe().name
     if own != airframe:
         raise InvalidInputError(
             f"The policy flies '{own}' and the race is for '{airframe}': enter a policy that was "
             "trained for that airframe."
         )
-    physics = manifest.control_hz * manifest.substeps
-    for what, value, (low, high) in (
-        ("actions", manifest.control_hz, CONTROL_HZ),
-        ("steps of the simulation", physics, PHYSICS_HZ),
-    ):
-        if not low <= value <= high:
-            raise InvalidInputError(
-                f"The policy asks for {value:g} {what} per second; in a race it may be {low:g} to "
-                f"{high:g}. Train it at such a rate."
-            )
+    check_rates(manifest.control_hz, manifest.substeps)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import Status, TrainingEpoch, TrainingRun, UserDroneModel, utc_now
 from racer.jobs.executor import TRIES, Claimed, lease_end
+from racer.jobs.turns import by_turns
 from racer.training.queries import close_run, is_shown, locked_run, set_status
 
 _LOOKED_AT = 20  # candidates of one claim: others may be claiming the first ones
@@ -45,21 +46,20 @@ def claim(
     run's configuration whether there is memory for it; if not, smaller ones do not overtake it, or
     it might wait for ever.
 
-    Owners take turns: who has fewer runs under way comes first, then runs that were begun already,
-    then the owner whose last run began longest ago, then who has waited longest.
+    Owners take turns (racer.jobs.turns).
     """
     free = _is_free(worker, executing)
+    other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
+    of_owner = (
+        select(other)
+        .join(its_model, other.drone_model_id == its_model.id)
+        .where(its_model.user_id == UserDroneModel.user_id)
+    )
     candidates = (
         select(TrainingRun.id, TrainingRun.drone_model_id)
         .join(UserDroneModel)
         .where(free)
-        .order_by(
-            _runs_under_way(),
-            case((TrainingRun.attempt > 0, 0), else_=1),
-            _last_turn().nulls_first(),
-            TrainingRun.created_at,
-            TrainingRun.id,
-        )
+        .order_by(*by_turns(TrainingRun, other, of_owner, running=Status.TRAINING))
         .limit(_LOOKED_AT)
     )
     for run_id, model_id in session.execute(candidates).all():
@@ -92,30 +92,6 @@ def _is_free(worker: str, executing: Collection[str]) -> ColumnElement[bool]:
     waits = TrainingRun.status == Status.INITIALIZING
     abandoned = and_(TrainingRun.status == Status.TRAINING, left)
     return and_(TrainingRun.id.not_in(executing), or_(waits, abandoned))
-
-
-def _runs_under_way() -> ScalarSelect[int]:
-    """How many runs of its owner are executed."""
-    other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
-    return (
-        select(func.count())
-        .select_from(other)
-        .join(its_model, other.drone_model_id == its_model.id)
-        .where(its_model.user_id == UserDroneModel.user_id, other.status == Status.TRAINING)
-        .scalar_subquery()
-    )
-
-
-def _last_turn() -> ScalarSelect[Any]:
-    """When the newest run of its owner began; null when none has."""
-    other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
-    return (
-        select(func.max(other.started_at))
-        .select_from(other)
-        .join(its_model, other.drone_model_id == its_model.id)
-        .where(its_model.user_id == UserDroneModel.user_id)
-        .scalar_subquery()
-    )
 
 
 def free_runs_of_the_dead(session: Session, is_dead: Callable[[str], bool]) -> list[str]:

@@ -40,6 +40,7 @@ class Wanted(NamedTuple):
     config: dict[str, Any]  # for the training process
     sent: dict[str, Any]  # the drone model's settings that it came from
     parent_run_id: str | None = None  # the run whose weights it begins with
+    parent_policy_id: str | None = None  # the kept policy, if it is that one's
 
 
 Configure = Callable[[UserDroneModel], Wanted]
@@ -137,7 +138,9 @@ def add_run(
     """
     config, parent = wanted.config, wanted.parent_run_id
     if parent is not None and not _keep_run(session, parent):
-        raise NotFoundError("The run to continue was deleted.")
+        if wanted.parent_policy_id is None:
+            raise NotFoundError("The run to continue was deleted.")
+        parent = None  # the policy outlives its run
     run = TrainingRun(
         id=run_id or new_uuid(),
         drone_model=model,
@@ -145,6 +148,7 @@ def add_run(
         sent=wanted.sent,
         seed=config["seed"],
         parent_run_id=parent,
+        parent_policy_id=wanted.parent_policy_id,
     )
     session.add(run)
     model.status, model.train_loss, model.train_accuracy = Status.INITIALIZING, None, None

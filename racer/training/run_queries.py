@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.errors import ConflictError, NotFoundError
+from racer.training.places import queue_places
 from racer.training.queries import (
     ACTIVE,
     close_run,
@@ -30,7 +31,7 @@ class RunView:
 
     run: TrainingRun  # its model and the model's user are loaded
     epoch: int  # the newest on record, 0 before the first
-    queue_position: int | None  # 1 is next, None unless it waits
+    queue_position: int | None  # 1 is next, None unless it waits, and far behind
     seconds_left: float | None  # if the rest goes as the epochs so far; None while unknown
 
 
@@ -84,16 +85,17 @@ def _with_owner() -> Select[TrainingRun]:
     )
 
 
-def view(session: Session, run: TrainingRun) -> RunView:
-    """The run and what is counted about it."""
+def views(session: Session, runs: Sequence[TrainingRun]) -> list[RunView]:
+    """The runs and what is counted about them."""
+    waits = any(run.status is Status.INITIALIZING for run in runs)
+    places = queue_places(session) if waits else {}
+    return [_view(session, run, places.get(run.id)) for run in runs]
+
+
+def _view(session: Session, run: TrainingRun, position: int | None) -> RunView:
     newest = _newest_epoch(session, run)
     epoch = newest.epoch if newest else 0
-    position, left = None, None
-    if run.status is Status.INITIALIZING:
-        earlier = select(func.count()).where(
-            TrainingRun.status == Status.INITIALIZING, TrainingRun.created_at < run.created_at
-        )
-        position = 1 + (session.scalar(earlier) or 0)
+    left = None
     if newest is not None and run.status in ACTIVE:
         seconds = newest.metrics.get("seconds")
         if isinstance(seconds, int | float):

@@ -60,7 +60,8 @@ def list_runs(
         before=wanted.before,
         limit=wanted.limit + 1,
     )
-    shown = [run_out(run_queries.view(session, run), service) for run in found[: wanted.limit]]
+    views = run_queries.views(session, found[: wanted.limit])
+    shown = [run_out(view, service) for view in views]
     place = run_queries.place_of(found[wanted.limit - 1]) if len(found) > wanted.limit else None
     return RunPage(runs=shown, next=place)
 
@@ -68,7 +69,8 @@ def list_runs(
 @router.get("/{run_id}", summary="Read a run", responses=_NOT_FOUND)
 def read_run(run_id: str, session: SessionDep, service: Service) -> RunOut:
     """Its state, its configuration, and how far it is."""
-    return run_out(run_queries.view(session, run_queries.get_run(session, run_id)), service)
+    [view] = run_queries.views(session, [run_queries.get_run(session, run_id)])
+    return run_out(view, service)
 
 
 @router.get("/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND)
@@ -162,6 +164,7 @@ def run_out(view: RunView, service: TrainingService) -> RunOut:
         sent=run.sent,
         resolved=run.resolved,
         parent_run_id=run.parent_run_id,
+        parent_policy_id=run.parent_policy_id,
         attempt=run.attempt,
         error=run.error,
         revision=run.revision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models import Status
 
@@ -42,7 +42,10 @@ class RunOut(BaseModel):
     status: RunStatus
     epoch: int = Field(description="The newest on record; 0 before the first.")
     epochs: int = Field(description="When it is complete.")
-    queue_position: int | None = Field(description="1 is next, by age; but accounts take turns.")
+    queue_position: int | None = Field(
+        description="1 is next: accounts take turns. It holds if what runs ends in its order and "
+        "nobody asks for more; null unless it waits among the first thousand."
+    )
     waiting_for: Literal["turn", "memory"] | None = Field(
         description='Of a queued run. "memory": the next one waits until there is enough.'
     )
@@ -57,6 +60,9 @@ class RunOut(BaseModel):
     )
     parent_run_id: str | None = Field(
         description="Whose weights it began with; null: none's, or that run was deleted."
+    )
+    parent_policy_id: str | None = Field(
+        description="The kept policy that it began with, if it was one; it may have been deleted."
     )
     attempt: int = Field(description="How often it was begun or gone on with.")
     error: str | None = Field(
@@ -81,6 +87,8 @@ class RunFilter(BaseModel):
 class Sweep(BaseModel):
     """Runs that are wanted at once: each seed with each variant of the model's settings."""
 
+    model_config = ConfigDict(extra="forbid", strict=True)
+
     seeds: list[Annotated[int, Field(ge=0, le=2**31 - 1)]] = Field(
         [0], min_length=1, max_length=32, description="Of the trainings' random numbers."
     )
@@ -95,8 +103,8 @@ class Sweep(BaseModel):
     continue_from: str | None = Field(
         None,
         pattern=_NO_NUL,
-        description="A run, anybody's, whose best weights these begin with; null: random ones. "
-        "Algorithm and action space must be the same.",
+        description="A run, anybody's, or a kept policy of the model's owner, whose best weights "
+        "these begin with; null: random ones. Algorithm and action space must be the same.",
     )
 
     @model_validator(mode="after")

@@ -114,8 +114,9 @@ class TrainingService:
     async def sweep(self, drone_id: str, wanted: Sweep) -> list[RunView]:
         """Queue a run of the model for each seed with each variant of its settings.
 
-        Raises NotFoundError for an unknown model or run to continue, InvalidInputError for a
-        variant that means nothing or weights of another kind, ConflictError when there are none.
+        Raises NotFoundError for an unknown model, run or policy to continue, InvalidInputError for
+        a variant that means nothing, weights of another kind or a policy without any, ConflictError
+        for a run without any.
         """
 
         planned = await self._store.read(runs_of, drone_id, wanted)
@@ -127,13 +128,13 @@ class TrainingService:
                 queries.add_run(session, model, run, run_id=run_id)
 
         try:  # weights first: a run is claimed as soon as there is a row
-            await asyncio.to_thread(lay_weights, self._runs_dir, runs)
+            await asyncio.to_thread(lay_weights, self._runs_dir.parent, runs)
             await self._store.write(add)
         except RacerError:  # of anything else nobody knows whether the rows are there
             await asyncio.to_thread(self._delete_folders, runs)
             raise
         self._workers.wake()
-        return [await self._view(run_id) for run_id in runs]
+        return await self._views(runs)
 
     async def cancel(self, drone_id: str) -> None:
         """End the model's training now. Raises NotFoundError, or ConflictError when none runs."""
@@ -197,12 +198,16 @@ class TrainingService:
         await self._workers.stop(ending)
         self._workers.changed(run_id)
         self._ring(run_id)
-        view = await self._view(run_id)
+        [view] = await self._views([run_id])
         log.info("run_changed", run_id=run_id, status=view.run.status.value)
         return view
 
-    async def _view(self, run_id: str) -> RunView:
-        return await self._store.read(lambda s: run_queries.view(s, run_queries.get_run(s, run_id)))
+    async def _views(self, run_ids: Iterable[str]) -> list[RunView]:
+        def read(session: Session) -> list[RunView]:
+            runs = [run_queries.get_run(session, run_id) for run_id in run_ids]
+            return run_queries.views(session, runs)
+
+        return await self._store.read(read)
 
     async def is_open(self, drone_id: str) -> bool:
         """Whether the model's account has no password, so that anybody may start its training."""

@@ -8,15 +8,22 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session, object_session
 
-from models import UserDroneModel
-from racer.errors import ConflictError, InvalidInputError, UnavailableError
+from models import Policy, TrainingRun, UserDroneModel
+from racer.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RacerError,
+    UnavailableError,
+)
 from racer.policy.weights import read_initial, refuse_others
 from racer.sim.airframe import load_airframe
 from racer.tracks.service import course_of
-from racer.training import queries, run_queries
+from racer.training import queries
 from racer.training.queries import Wanted
 from racer.training.run_files import INITIAL, WEIGHTS, lay_initial
 from racer.training.schemas import Sweep
+from racer.web.ids import is_id
 from schemas import DroneDetails
 
 _SEED = 0
@@ -31,8 +38,8 @@ def configure(model: UserDroneModel) -> Wanted:
 def runs_of(session: Session, drone_id: str, sweep: Sweep) -> list[Wanted]:
     """A run of the model for each seed with each variant.
 
-    Raises NotFoundError for an unknown model or run to continue, InvalidInputError for a variant
-    that means nothing.
+    Raises NotFoundError for an unknown model, run or policy to continue, InvalidInputError for a
+    variant that means nothing.
     """
     model = queries.get_model(session, drone_id)
     epochs = sweep.training_epochs or model.training_epochs
@@ -43,35 +50,65 @@ def runs_of(session: Session, drone_id: str, sweep: Sweep) -> list[Wanted]:
     ]
     if sweep.continue_from is None:
         return wanted
-    parent = run_queries.get_run(session, sweep.continue_from).id
+    run_id, policy_id = _parent_of(session, model, sweep.continue_from)
     return [
-        run._replace(config=run.config | {"initial": INITIAL}, parent_run_id=parent)
+        run._replace(
+            config=run.config | {"initial": INITIAL},
+            parent_run_id=run_id,
+            parent_policy_id=policy_id,
+        )
         for run in wanted
     ]
 
 
-def lay_weights(folder: Path, runs: Mapping[str, Wanted]) -> None:
-    """Copy what those of the runs (by their ids) that continue another one begin with, so that its
-    deletion does not hurt them. `folder` holds all runs' folders.
+def _parent_of(
+    session: Session, model: UserDroneModel, given: str
+) -> tuple[str | None, str | None]:
+    """(the run, the policy) that a new run of the model is to continue: anybody's run, or a policy
+    of the model's owner, whose run may be gone. NotFoundError when it is neither's id."""
+    policy = session.get(Policy, given) if is_id(given) else None
+    if policy is not None and policy.user_id == model.user_id:
+        return policy.run_id, policy.id
+    run = session.get(TrainingRun, given) if is_id(given) else None
+    if run is None:
+        raise NotFoundError(
+            "There is no run of that id to continue, nor a policy among those of the drone model's "
+            "owner."
+        )
+    return run.id, None
 
-    Raises ConflictError when the other one has no weights, InvalidInputError when they are of
-    another kind, UnavailableError when they cannot be copied.
+
+def lay_weights(data_dir: Path, runs: Mapping[str, Wanted]) -> None:
+    """Copy what those of the runs (by their ids) that continue a run or a policy begin with, so
+    that its deletion does not hurt them.
+
+    Raises ConflictError when the run has no weights, InvalidInputError when the policy has none or
+    they are of another kind, UnavailableError when they cannot be copied.
     """
     for run_id, run in runs.items():
-        if run.parent_run_id is None:
+        parent = run.parent_policy_id or run.parent_run_id
+        if parent is None:
             continue
-        source = folder / run.parent_run_id / WEIGHTS
+        kept = run.parent_policy_id is not None
+        source = data_dir / ("policies" if kept else "runs") / parent / WEIGHTS
         try:
-            copy = lay_initial(folder / run_id, source)
+            copy = lay_initial(data_dir / "runs" / run_id, source)
         except FileNotFoundError as error:
-            raise ConflictError(
-                "The run to continue has no weights: it has not finished an epoch."
-            ) from error
+            raise _without_weights(kept=kept) from error
         except OSError as error:
             raise UnavailableError(
                 f"The weights to begin with cannot be copied: {error.strerror}."
             ) from error
         refuse_others(read_initial(copy), run.config)
+
+
+def _without_weights(*, kept: bool) -> RacerError:
+    if kept:
+        return InvalidInputError(
+            f"The policy to continue has no {WEIGHTS}: an uploaded one is a network alone, without "
+            "what training goes on from. Continue a run, or a policy that was trained here."
+        )
+    return ConflictError("The run to continue has no weights: it has not finished an epoch.")
 
 
 def _varied(model: UserDroneModel, variant: dict[str, str]) -> DroneDetails:

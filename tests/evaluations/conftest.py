@@ -18,10 +18,19 @@ from racer.accounts.routes import router as accounts
 from racer.evaluations.routes import router as evaluations
 from racer.evaluations.service import evaluation_kind, policies_folder
 from racer.jobs.service import JobService
+from racer.policy.tables import airframe_table
 from racer.settings import Settings
+from racer.sim.airframe import load_airframe
+from racer.tracks.routes import router as tracks
 from racer.web.app import assemble, spine
 
 OVER = ("finished", "failed", "cancelled")
+# What the routes look at.
+MANIFEST = {
+    "control_hz": 25.0,
+    "substeps": 8,
+    "airframe": airframe_table(load_airframe("x500")),
+}
 
 
 @dataclass
@@ -41,8 +50,15 @@ class Rig:
         answer = await self.http.post("/token", data=account)
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
-    def new_policy(self, username: str, write: Callable[[Path], Any]) -> str:
-        """A policy of that account whose folder `write` fills; its id."""
+    def new_policy(
+        self,
+        username: str,
+        write: Callable[[Path], Any],
+        *,
+        manifest: dict[str, Any] | None = None,
+    ) -> str:
+        """A policy of that account whose folder `write` fills; its id. `manifest`: what its row
+        says otherwise than others'."""
         with self.app.state.database.session() as session:
             user = session.query(User).filter_by(username=username).one()
             version = 1 + session.query(Policy).filter_by(user_id=user.id).count()
@@ -54,7 +70,7 @@ class Rig:
                 sha256="0" * 64,
                 size_bytes=1,
                 track="toledo",
-                manifest={},
+                manifest=MANIFEST | (manifest or {}),
                 metrics={},
             )
             session.add(policy)
@@ -91,7 +107,7 @@ async def running(settings: Settings, *, fake: bool = True) -> AsyncIterator[Rig
         async with JobService(settings, factory, [kind]) as app.state.jobs:
             yield
 
-    app = assemble(settings, routers=(accounts, evaluations), lifespan=spine)
+    app = assemble(settings, routers=(accounts, tracks, evaluations), lifespan=spine)
     transport = httpx.ASGITransport(app)
     async with (
         spine(app),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from racer.errors import NotFoundError
 from racer.learning.files import write_arrays
 from racer.learning.report import summarise
-from racer.program import run_job
+from racer.program import run_job, tell
 from racer.sim.task import CrashCause
 
 
@@ -39,6 +40,7 @@ def work(config: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotFoundError("The policy's files are gone.")
     number = json.loads((folder / "number.json").read_text())
+    tell({"progress": 0.25})
     while (options.policies / "hold").exists():
         time.sleep(0.01)
     starts = config["starts"]
@@ -62,7 +64,8 @@ def work(config: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     write_arrays(output / "flights.npz", steps=np.full(kept, 2), t=np.zeros(2 * kept))
     return {
         "report": dataclasses.asdict(report),
-        "conditions": {key: config[key] for key in ("seed", "starts", "track", "same_start")},
+        "conditions": {key: config[key] for key in ("seed", "starts", "same_start")}
+        | {"track_sha256": hashlib.sha256((config["track"] or "").encode()).hexdigest()},
         "flights": {
             "finished": (~crashed).tolist(),
             "course_time_s": [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from racer.evaluations.comparison import (
     require_same,
     same_gusts,
 )
+from racer.sim.wind import advance, dryden, settled
+from racer.sim.wind import speeds as along
 
 
 def test_who_finishes_alone_is_faster() -> None:
@@ -55,18 +59,56 @@ def test_different_conditions_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wind", "vary", "other_hz", "same"),
+    ("wind", "vary", "other", "same"),
     [
-        (0.0, "none", 100, True),
-        (3.0, "none", 100, False),
-        (0.0, "full", 100, False),
-        (3.0, "full", 25, True),
+        (0.0, "none", {"control_hz": 100}, True),
+        (0.0, "course", {"control_hz": 100}, True),  # displaced gates, and nothing else
+        (3.0, "none", {"control_hz": 100}, False),
+        (0.0, "full", {"control_hz": 100}, False),  # a delay ends with a control step
+        (3.0, "full", {}, True),
+        (3.0, "none", {"velocity_limit_m_s": 8.0}, False),
+        (0.0, "full", {"velocity_limit_m_s": 8.0}, True),
+        (3.0, "none", {"physics_hz": 400.0}, True),  # a gust blows through a control step
+        (3.0, "none", {"velocity_limit_m_s": None}, False),
     ],
 )
-def test_policies_that_act_at_other_rates_are_compared_but_it_is_said(
-    wind: float, vary: str, other_hz: int, same: bool
+def test_policies_of_other_rates_and_speeds_are_compared_but_it_is_said(
+    wind: float, vary: str, other: dict[str, Any], same: bool
 ) -> None:
-    a = {"wind_speed_m_s": wind, "vary": vary, "control_hz": 25}
-    b = a | {"control_hz": other_hz}
-    require_same(a, b)
-    assert same_gusts(a, b) is same
+    own = {"control_hz": 25, "physics_hz": 200.0, "velocity_limit_m_s": 12.0}
+    a = {"wind_speed_m_s": wind, "vary": vary} | own
+    require_same(a, a | other)
+    assert same_gusts(a, a | other) is same
+
+
+def test_what_an_older_release_did_not_tell_is_not_taken_for_the_same() -> None:
+    old = {"wind_speed_m_s": 3.0, "vary": "none", "control_hz": 25}
+    assert not same_gusts(old, old)
+    assert same_gusts(old | {"wind_speed_m_s": 0.0}, old | {"wind_speed_m_s": 0.0})
+
+
+def blown(conditions: dict[str, Any]) -> list[float]:
+    """Gusts (T,) along the mean wind, m/s at moments (T,) s: both, one after the other."""
+    dt = 1.0 / conditions["control_hz"]
+    model = dryden(
+        wind_speed_m_s=conditions["wind_speed_m_s"],
+        height_m=2.5,
+        vehicle_speed_m_s=conditions["velocity_limit_m_s"],
+        dt=dt,
+    )
+    random = np.random.default_rng(3)
+    gusts, speeds = settled(model, random.normal(size=5)), []
+    for _ in range(20):
+        gusts = advance(model, gusts, random.normal(size=3))
+        speeds.append(float(along(model, gusts)[0]))
+    return [*speeds, *(dt * np.arange(20) * (max(map(abs, speeds)) > 0.0))]
+
+
+@pytest.mark.parametrize("wind", [0.0, 4.0])
+@pytest.mark.parametrize("other", [{}, {"control_hz": 50.0}, {"velocity_limit_m_s": 8.0}])
+def test_same_gusts_are_those_that_the_simulation_blows(
+    wind: float, other: dict[str, float]
+) -> None:
+    a = {"vary": "none", "wind_speed_m_s": wind, "control_hz": 25.0, "velocity_limit_m_s": 12.0}
+    b = a | other
+    assert same_gusts(a, b) is (blown(a) == blown(b))

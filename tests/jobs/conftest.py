@@ -44,9 +44,9 @@ class Bench:
         settings = Settings(_env_file=None, data_dir=self.data_dir, max_jobs=max_jobs)
         return JobService(settings, self.database.session_factory, [kind])
 
-    def submit(self, **config: Any) -> str:
+    def submit(self, *, owner_id: int = 0, **config: Any) -> str:
         with self.database.session() as session:
-            return submit(session, "fake", config).id
+            return submit(session, "fake", config, owner_id=owner_id).id
 
     def job(self, job_id: str) -> Job:
         with self.database.session(read_only=True) as session:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from alembic import command
 
-from models import Job, JobStatus, utc_now
+from database import alembic_config
+from models import Evaluation, Job, JobStatus, Policy, Race, User, utc_now
 from racer.jobs import executor, leases
-from racer.jobs.leases import End
+from racer.jobs.leases import Attempt, End
 from tests.jobs.conftest import FAKE, Bench
 from tests.support import REPOSITORY, ending, wait_for
 from tests.training.conftest import gone, play, until
@@ -130,6 +134,80 @@ def test_an_older_attempt_writes_nothing(bench: Bench, monkeypatch: pytest.Monke
     assert do(leases.end, new, done) is JobStatus.FINISHED
     assert do(leases.end, new, done) is None  # a commit that went unheard is repeated
     assert bench.ends(job_id) == ["finished 0"]
+
+
+def claimed(bench: Bench, worker: str | None = None) -> Attempt | None:
+    """By that worker, or by one that was never heard of."""
+    name = worker or str(uuid4())
+    with bench.database.session() as session:
+        return leases.claim(session, name, executing=[], kinds=[FAKE])
+
+
+def ended(bench: Bench, attempt: Attempt) -> None:
+    with bench.database.session() as session:
+        assert leases.end(session, attempt, End(JobStatus.FINISHED)) is JobStatus.FINISHED
+
+
+def test_with_one_slot_owners_take_turns(bench: Bench) -> None:
+    """Five jobs of one account do not go before the single one of another."""
+    owners = [1, 1, 1, 1, 1, 2, 3, 3, 0, 0]
+    jobs = {bench.submit(owner_id=owner): owner for owner in owners}
+    order = []
+    while (attempt := claimed(bench)) is not None:
+        order.append(attempt.id)
+        ended(bench, attempt)
+    assert [jobs[job_id] for job_id in order] == [1, 2, 3, 0, 1, 3, 0, 1, 1, 1]
+    for owner in (0, 1, 2, 3):  # of each the oldest first
+        mine = [job_id for job_id in jobs if jobs[job_id] == owner]
+        assert [job_id for job_id in order if jobs[job_id] == owner] == mine
+
+
+def test_who_has_fewer_jobs_under_way_comes_first_and_what_was_begun_goes_on(
+    bench: Bench,
+) -> None:
+    first, second, third = [bench.submit(owner_id=1) for _ in range(3)]
+    other = bench.submit(owner_id=2)
+    begun, claim = claimed(bench), claimed(bench)
+    assert begun is not None
+    assert claim is not None
+    assert (begun.id, claim.id) == (first, other)
+    with bench.database.session() as session:
+        leases.release(session, begun)
+    ended(bench, claim)
+    last = bench.submit(owner_id=3)  # its first, and nothing of the others is under way
+    order = [claim.id for claim in (claimed(bench) for _ in range(5)) if claim is not None]
+    assert order == [first, last, second, third]
+
+
+def test_simultaneous_claims_share_nothing(bench: Bench) -> None:
+    jobs = [bench.submit(owner_id=owner % 2) for owner in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: claimed(bench, f"worker {n}"), range(8)))
+    taken = [claim.id for claim in found if claim is not None]
+    left = [claimed(bench) for _ in range(8 - len(taken))]
+    taken += [claim.id for claim in left if claim is not None]
+    assert sorted(taken) == sorted(jobs)
+
+
+def test_jobs_of_an_older_release_take_their_owners_turns(bench: Bench) -> None:
+    """What waits when 0012 is applied; a reference time is nobody's."""
+    with bench.database.session() as session:
+        owner = User(username="ada")
+        policy = Policy(user=owner, name="one", version=1, origin="uploaded", sha256="0" * 64,
+                        size_bytes=1, track="toledo", manifest={}, metrics={})  # fmt: skip
+        evaluated, raced, computed = [Job(kind="fake", config={}) for _ in range(3)]
+        session.add_all([evaluated, raced, computed])
+        session.add(Evaluation(policy=policy, user=owner, job=evaluated, settings={}))
+        session.add(Race(user=owner, username="ada", name="cup", format="time_trial", job=raced,
+                         track_name="toledo", track="", track_sha256="0" * 64, laps=1,
+                         airframe="x500", settings={}, max_entrants=2))  # fmt: skip
+    config = alembic_config()
+    with bench.database.migration_connection() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0009")
+    bench.database.upgrade()
+    owners = [bench.job(job.id).owner_id for job in (evaluated, raced, computed)]
+    assert owners == [owner.id, owner.id, 0]
 
 
 def test_jobs_of_dead_processes_are_free_at_once_others_are_not(bench: Bench) -> None:

@@ -13,9 +13,12 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from models import Job, JobStatus, User
 from racer.errors import ConflictError, NotFoundError
+from racer.jobs import leases
+from racer.jobs.leases import Attempt
 from racer.jobs.service import JobKind, JobService
 from racer.settings import Settings
 from tests.jobs.conftest import FAKE, FAKE_JOB, Bench, note_the_end
@@ -128,6 +131,31 @@ def test_a_program_that_tells_nonsense_fails_the_job(
             assert words in (job.error or "")
 
     play(scenario())
+
+
+def test_a_program_that_tells_its_progress_all_the_time_makes_few_writes(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = sqlite_bench.submit()
+    lines = (
+        """for n in range(1000): print('{"progress": %f}' % (n / 1000)); print('{"result": {}}')"""
+    )
+    program = (sys.executable, "-c", lines.replace("; print", "\nprint"))
+    written, begun_s = [], time.monotonic()  # type: list[float], float
+
+    def record(session: Session, attempt: Attempt, progress: float) -> bool:
+        written.append(progress)
+        return record_progress(session, attempt, progress)
+
+    record_progress = leases.record_progress
+    monkeypatch.setattr(leases, "record_progress", record)
+
+    async def scenario() -> None:
+        async with sqlite_bench.service(JobKind("fake", program, note_the_end)):
+            assert (await sqlite_bench.ended(job_id)).status is JobStatus.FINISHED
+
+    play(scenario())
+    assert 1 <= len(written) <= 2.0 + (time.monotonic() - begun_s)  # one a second
 
 
 def test_a_program_that_is_missing_fails_the_job(sqlite_bench: Bench) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from racer.learning.evaluation import Evaluation, fresh_key, make_flights
+from racer.learning import evaluation
+from racer.learning.evaluation import Evaluation, fresh_key, make_flights, make_told_flights
 from racer.learning.report import Times, summarise
 from racer.sim.airframe import load_airframe
 from racer.sim.task import CrashCause, Settings, make_task
@@ -44,6 +45,29 @@ def test_flights_repeat_and_other_seeds_start_elsewhere() -> None:
     first, again, other = flown(), flown(), flown(seed=1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.flights[0], other.flights[0])
+
+
+@pytest.mark.parametrize("speed", [0.45, 0.2, 1.0])  # finished, out of time, crashed
+def test_flights_that_tell_how_far_they_are_are_the_same_flights(
+    speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_LEG", 32)
+    traces, told = [], []  # type: list[None], list[tuple[float, int]]
+
+    def act(speed: jax.Array, observation: jax.Array) -> jax.Array:
+        traces.append(None)
+        return towards_the_gate(speed, observation)
+
+    fly = make_told_flights(load_airframe("x500"), SETTINGS, act, starts=STARTS)
+    found = fly(jnp.float32(speed), TASK, fresh_key(0), lambda s: told.append((s, len(traces))))
+    for ours, theirs in zip(found, flown(speed=speed), strict=True):
+        assert np.array_equal(ours, theirs)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert len(shares) == -(-int(found.steps.max()) // 32)
+    assert 0.0 < shares[0] < 0.5
+    assert shares[-1] == 1.0
+    assert len({count for _, count in told}) == 1  # compiled for the first leg and never again
 
 
 def test_passages_are_timed_between_control_steps_and_measured_from_the_centre() -> None:

@@ -23,6 +23,7 @@ from racer.accounts.routes import router as accounts
 from racer.policies.routes import LARGE_BODIES
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
+from racer.policy.weights import CHECKSUM, checksum
 from racer.settings import Settings
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
@@ -182,6 +183,7 @@ def policy_with_weights(folder: Path, *, seed: int = 0) -> Path:
         tensors |= {f"policy_{layer}_weight": weight, f"policy_{layer}_bias": bias}
     tensors["value_1_weight"] = np.zeros((2, 2), np.float32)  # what else a training keeps
     told = {"config": json.dumps(CONFIG), "epoch": "2", "output": "linear", "report": "{}"}
+    told[CHECKSUM] = checksum(tensors)
     write_tensors(folder / "policy.safetensors", tensors, metadata=told)
     export_run(folder)
     return folder

@@ -186,6 +186,29 @@ def test_a_sweep_trains_each_seed_with_each_variant(settings: Settings) -> None:
     play(scenario())
 
 
+def test_hostile_sweeps_are_refused(settings: Settings) -> None:
+    inf, nan = float("inf"), float("nan")
+    values = [True, nan, inf, -1, 0.5, 10**30, "x\0", "\ud800", "x" * 500, [[]], [None], {"a": 1}]
+    lists = [[True], [nan], ["1"], [2**31], [-1], [0.5], [{}, 1], [{"velocityLimit": 8}]]
+    lists += [[{"velocityLimit": "1e999"}], [{"velocityLimit": "nan"}], [{"__class__": "x"}]]
+    lists += [[{"track": "\ud800"}], [{"track": "\0"}], [{"track": "../../etc/passwd"}]]
+    keys = ("seeds", "variants", "training_epochs", "continue_from", "initial", "")
+    bodies = [{key: value} for key in keys for value in (*values, *lists)]
+    others = [None, [], 5, nan, "seeds", {"seeds": []}, {"training_epochs": 1001}, {"epochs": 1}]
+
+    async def scenario() -> None:
+        async with serving(settings) as rig:
+            path = f"/users/ada/drone-models/{await rig.new_model()}/runs"
+            for body in (*bodies, *others):
+                content, headers = json.dumps(body), {"Content-Type": "application/json"}
+                answer = await rig.http.post(path, content=content, headers=headers)
+                assert answer.status_code in (404, 409, 422), (body, answer.text[:300])
+            assert (await rig.http.get("/runs")).json()["runs"] == []
+            assert not [*(settings.data_dir / "runs").glob("*/")]
+
+    play(scenario())
+
+
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel", "delete"])
 def test_what_changes_a_run_belongs_to_its_owner(settings: Settings, action: str) -> None:
     async def scenario() -> None:
