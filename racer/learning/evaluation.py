@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
     times: Array  # (N, P) s since the start, of every passage; 0 where there was none
     offsets: Array  # (N, P) m from the gate's centre at that moment; likewise
     place: Array  # (N, 3) m ENU: where the flight ended
-    flights: Array  # (MAX_FLIGHT_STEPS, R, 8) of the first R starts: x, y, z, w, x, y, z, passed
+    flights: Array  # (S, R, 8) of the first R starts, S steps: x, y, z, w, x, y, z, passed
 
 
 class _Loop(NamedTuple):
@@ -82,11 +82,18 @@ def fresh_key(seed: int) -> Array:
 
 
 def make_flights(
-    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int = 1
+    airframe: Airframe,
+    simulation: Settings,
+    act: Act,
+    *,
+    starts: int,
+    recorded: int = 1,
+    most_steps: int = MAX_FLIGHT_STEPS,
 ) -> Fly:
     """Build the function that flies any policy from `starts` starts; compile it with jax.jit.
 
-    The flights of the first `recorded` starts are kept, step by step.
+    The flights of the first `recorded` starts are kept, step by step. `most_steps` must be enough
+    for the task's time limit.
     """
     step = make_step(airframe, simulation)
 
@@ -104,9 +111,9 @@ def make_flights(
 
         running = jnp.ones(starts, bool)
         loop = jax.lax.while_loop(
-            lambda loop: jnp.any(loop.running) & (loop.step < MAX_FLIGHT_STEPS),
+            lambda loop: jnp.any(loop.running) & (loop.step < most_steps),
             advance,
-            _Loop(jnp.int32(0), first, running, _blank(task, starts, recorded)),
+            _Loop(jnp.int32(0), first, running, _blank(task, starts, (most_steps, recorded))),
         )
         return loop.result
 
@@ -133,7 +140,8 @@ def recorded_flight(result: Evaluation, start: int, *, dt: float) -> dict[str, N
     }
 
 
-def _blank(task: Task, starts: int, recorded: int) -> Evaluation:
+def _blank(task: Task, starts: int, kept: tuple[int, int]) -> Evaluation:
+    """`kept`: steps and starts of the recorded flights."""
     passages = task.gates.half_size.shape[0] * MAX_LAPS  # laps are data, shapes are not
     none, count = jnp.zeros(starts, bool), jnp.zeros(starts, jnp.int32)
     return Evaluation(
@@ -145,7 +153,7 @@ def _blank(task: Task, starts: int, recorded: int) -> Evaluation:
         times=jnp.zeros((starts, passages), jnp.float32),
         offsets=jnp.zeros((starts, passages), jnp.float32),
         place=jnp.zeros((starts, 3), jnp.float32),
-        flights=jnp.zeros((MAX_FLIGHT_STEPS, recorded, RECORDED), jnp.float32),
+        flights=jnp.zeros((*kept, RECORDED), jnp.float32),
     )
 
 
