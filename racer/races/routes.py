@@ -27,6 +27,7 @@ from racer.jobs.service import JobService
 from racer.policies.service import PolicyService
 from racer.races import pinned, queries, service, views
 from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, RacePage
+from racer.racing.competitors import competitor, manner_of
 from racer.racing.config import MOST, race_config
 from racer.racing.rules import check_manifest
 from racer.sim.airframe import airframe_names, load_airframe
@@ -132,6 +133,9 @@ def enter(
     manifest = pinned.pin(policies.folder_of(policy.id), copy, sha256=policy.sha256)
     try:
         check_manifest(manifest, race.airframe)
+        entry.competitor = competitor(
+            policy.user.id, policy.user.created_at, policy.sha256, manner_of(manifest)
+        )
         session.add(entry)
         session.commit()
     except (RacerError, IntegrityError):  # of anything else nobody knows whether there is a row

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from racer.errors import RacerError
 from racer.learning.evaluation import Evaluation, make_flights
 from racer.learning.onnx_network import Weights, network_of
+from racer.racing.competitors import manner_of
 from racer.racing.entrants import Entrant
 from racer.racing.flight import Cause, Flight, FloatArray, Place
 from racer.racing.rules import time_limit_s
@@ -105,22 +106,22 @@ class Stadium:
         return None
 
     def _settings(self, entrant: Entrant) -> Settings:
-        manifest = entrant.manifest
+        manner = manner_of(entrant.manifest)
         return Settings(
-            action_space=manifest.action_space,
-            control_hz=manifest.control_hz,
-            substeps=manifest.substeps,
+            action_space=manner.action_space,
+            control_hz=manner.control_hz,
+            substeps=manner.substeps,
             randomise=_varies(self.track),
-            seen_obstacles=manifest.seen_obstacles,
+            seen_obstacles=manner.seen_obstacles,
         )
 
     def _task(self, entrant: Entrant, settings: Settings) -> Task:
-        limits = entrant.manifest.limits
+        manner = manner_of(entrant.manifest)
         task = make_task(
             self.track,
             settings,
-            velocity_limit_m_s=limits.velocity_m_s,
-            yaw_limit_deg_s=float(np.degrees(limits.yaw_rate_rad_s)),
+            velocity_limit_m_s=manner.velocity_limit_m_s,
+            yaw_limit_deg_s=float(np.degrees(manner.yaw_limit_rad_s)),
             wind_speed_m_s=self.wind_speed_m_s,
             start_spread=self._spread,
             ranges=course_ranges(self.track),

@@ -60,13 +60,14 @@ def test_what_a_race_leaves_outlives_policies_and_users(settings: Settings, prog
     play(story())
 
 
-def test_a_board_has_the_best_of_each_network_and_its_rating(
+def test_a_board_has_the_best_of_each_competitor_and_its_rating(
     settings: Settings, programs: Path
 ) -> None:
     async def story() -> None:
         async with serving(settings, programs=programs) as rig:
             await rig.account("ada")
-            slow, fast = rig.keep("ada", 5.0), rig.keep("ada", 6.0)
+            await rig.account("bob")
+            slow, fast = rig.keep("ada", 5.0), rig.keep("bob", 6.0)
             times = []
             for _ in range(2):
                 race = await rig.race()
@@ -151,10 +152,11 @@ def _race_with_job(rig: Rig, speeds: tuple[float, ...] = ()) -> tuple[str, str]:
             race.entries.append(
                 RaceEntry(
                     number=number,
-                    username="ada",
+                    username=f"flies {speed:g}",
                     policy_name="p",
                     policy_version=1,
                     policy_sha256=f"{speed:064g}",
+                    competitor=f"{speed:064g}",
                 )
             )
         session.add(race)
@@ -182,7 +184,7 @@ def test_a_race_that_fails_says_why_and_leaves_no_ranks(settings: Settings) -> N
     play(story())
 
 
-def test_one_network_entered_twice_is_rated_once(settings: Settings) -> None:
+def test_one_competitor_entered_twice_is_rated_once(settings: Settings) -> None:
     async def story() -> None:
         async with serving(settings, executes=False) as rig:
             race_id, _ = _race_with_job(rig, (1.0, 1.0, 2.0))
@@ -362,8 +364,10 @@ def test_a_knockout_over_http_has_its_heats_in_the_replay(
     async def story() -> None:
         async with serving(sqlite_settings, programs=programs) as rig:
             await rig.account("ada")
+            await rig.account("bob")
             race = await rig.race(format="knockout", start="staggered", seeding="given")
-            policies = [rig.keep("ada", speed, "<b>&") for speed in (5.0, 5.5, 6.0)]
+            entered = (("ada", 5.0), ("bob", 5.5), ("ada", 6.0))
+            policies = [rig.keep(owner, speed, "<b>&") for owner, speed in entered]
             results = await rig.flown(race["id"], *policies)
             heats = [heat["name"] for heat in results["heats"]]
             assert heats == ["Semi-final 2", "Final"]
@@ -379,5 +383,6 @@ def test_a_knockout_over_http_has_its_heats_in_the_replay(
             assert sum("<b>&" in text for text in told) == 2  # a name is text, never markup
             elos = {row["policy_sha256"]: row["elo_change"] for row in results["ranking"]}
             assert sum(elos.values()) == pytest.approx(0.0)
+            assert max(elos.values()) > 1.0
 
     play(story())
