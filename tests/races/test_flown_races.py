@@ -17,7 +17,18 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from models import Job, JobStatus, Policy, Race, RaceEntry, RaceStatus, Rating, User, utc_now
+from models import (
+    Job,
+    JobStatus,
+    Policy,
+    Race,
+    RaceEntry,
+    RaceStatus,
+    Rating,
+    ReferenceTime,
+    User,
+    utc_now,
+)
 from racer.races import ratings, references
 from racer.races.service import ended
 from racer.racing.elo import INITIAL, K, updated
@@ -231,17 +242,20 @@ def test_races_that_end_at_once_all_count(settings: Settings) -> None:
     play(story())
 
 
-def test_a_reference_is_asked_for_once_and_again_when_it_failed(settings: Settings) -> None:
+def test_a_reference_is_asked_for_once_and_one_that_failed_of_another_program(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         async with serving(settings, executes=False) as rig:
             race_id, _ = _race_with_job(rig)
             sessions = rig.app.state.database
+            own = references.revision()
 
             def ask() -> list[str]:
                 with sessions.session() as session:
                     references.ask_for(session, session.get_one(Race, race_id))
                 with sessions.session(read_only=True) as session:
-                    return [*session.scalars(select(Job.id).where(Job.kind == "reference"))]
+                    return sorted(session.scalars(select(Job.id).where(Job.kind == "reference")))
 
             jobs = ask()
             assert len(jobs) == 2
@@ -250,8 +264,14 @@ def test_a_reference_is_asked_for_once_and_again_when_it_failed(settings: Settin
                 job = session.get_one(Job, jobs[0])
                 job.status, job.error = JobStatus.FAILED, "No flight was found."
                 references.ended(session, job)
+            assert ask() == jobs
+            monkeypatch.setattr(references, "revision", lambda: "another program")
             assert len(ask()) == 3
             assert len(ask()) == 3
+            with sessions.session(read_only=True) as session:
+                rows = session.scalars(select(ReferenceTime)).all()
+                assert {row.revision for row in rows} == {own, "another program"}
+                assert [row.error for row in rows] == [None, None]
 
     play(story())
 
