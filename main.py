@@ -12,7 +12,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from racer.accounts.routes import router as accounts
 from racer.cameras.routes import router as cameras
@@ -36,10 +38,12 @@ from racer.tracks.routes import router as tracks
 from racer.training.routes import router as training
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
+from racer.upkeep.seeding import sow
 from racer.web.app import assemble, spine
 from racer.web.health import router as health
 from racer.web.server import serve
 
+log = structlog.get_logger(__name__)
 ROUTERS = (
     accounts,
     control,
@@ -78,7 +82,21 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         ) as app.state.jobs,
         CameraService(app.state.control, app.state.training) as app.state.cameras,
     ):
+        if settings.seed_db:
+            await _seed(app)
         yield
+
+
+async def _seed(app: FastAPI) -> None:
+    """Sample data; its first model is trained unless it is already."""
+
+    def rows() -> tuple[str, str]:
+        with app.state.database.session() as session:
+            return sow(session)
+
+    username, drone_id = await run_in_threadpool(rows)
+    await app.state.training.start(drone_id)
+    log.info("seeded", username=username)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -1,5 +1,5 @@
 """The command line, `python -m racer …`: train a policy, evaluate it, export it, fly it, and know
-the best time that there is to fly.
+the best time that there is to fly; and what whoever runs a service needs.
 
 Exit codes: 0 done; 1 it was tried and failed (a training that diverged, no vehicle, a race that
 did not finish); 2 the command or its input is wrong; 130 Ctrl-C. Errors are one line on standard
@@ -17,15 +17,19 @@ from typing import Protocol, cast
 
 from racer.errors import ConfigurationError, InvalidInputError, NotFoundError, RacerError
 
-COMMANDS = ("train", "evaluate", "reference", "export", "fly")  # modules of racer.commands
+COMMANDS = (  # modules of racer.commands, with - for _
+    *("train", "evaluate", "reference", "export", "fly"),
+    *("init-db", "seed", "backup", "restore", "export-openapi", "doctor"),
+)
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 _DESCRIPTION = """\
-Train, evaluate, export and fly drone-racing policies.
+Train, evaluate, export and fly drone-racing policies, and look after a service.
 
   python -m racer train --track toledo         learn to race; ends with a folder
   python -m racer evaluate --policy DIR        fly it from fresh starts, in simulation
   python -m racer reference --track toledo     the best time that physics allows
   python -m racer fly --policy DIR             race it on a vehicle (PX4, or the embedded one)
+  python -m racer backup                       everything that the service knows, in one file
 
 Every command has its own --help."""
 
@@ -52,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        command = cast(Command, import_module(f"racer.commands.{name}"))
+        command = cast(Command, import_module(f"racer.commands.{name.replace('-', '_')}"))
         sub = commands.add_parser(
             name,
             help=command.HELP,

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     ros_automatic_discovery_range: Literal["LOCALHOST", "SUBNET", "SYSTEM_DEFAULT", "OFF"] = Field(
         "LOCALHOST", description="SUBNET lets other machines' ROS 2 nodes see and fly the drone."
     )
+    seed_db: bool = Field(
+        False, description="Whether each start adds the sample account and trains its first model."
+    )
     max_trainings: int = Field(1, ge=1, le=64, description="Trainings that run at the same time.")
     executor: Literal["local", "ray"] = Field(
         "local", description="Where trainings run: beside the server, or on a Ray cluster."

@@ -22,6 +22,8 @@ SLICES = (
     "cameras",
     "console",
     "evaluations",
+    "races",
+    "upkeep",
 )
 ENTRY_OF_THE_CONTROLLER = ("drone_controller", "debug_connection", "minimal_test")
 SPINE_MAY_IMPORT = {"racer.settings", "racer.errors"}

@@ -5,13 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import signal
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -23,50 +17,13 @@ import pytest
 from racer.policy.tables import track_from_table
 from racer.racing.replay import Replay, decode
 from racer.sim.track import load_track
+from tests.program import main_program, said
 from tests.racing.pilots import write_pilot
-from tests.support import REPOSITORY, claim_slot, wait_for
+from tests.support import wait_for
 
 pytestmark = pytest.mark.slow
 PILOTS = {"ada": 6.0, "bob": 5.5, "cy": 5.0, "dan": 9.0}  # m/s; dan flies into a frame
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@contextmanager
-def main_program(data_dir: Path) -> Iterator[httpx.Client]:
-    """`python main.py` without a vehicle, until the block ends."""
-    with claim_slot(data_dir) as environment:
-        process = subprocess.Popen(
-            [sys.executable, "main.py"],
-            cwd=REPOSITORY,
-            env=environment | {"STACK": "external"},
-            start_new_session=True,
-        )
-        try:
-            with httpx.Client(
-                base_url=f"http://127.0.0.1:{environment['PORT']}", timeout=60
-            ) as client:
-                wait_for("the service", lambda: _is_ready(client, process), timeout_s=90)
-                yield client
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def _is_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, f"main.py ended with {process.returncode}"
-    try:
-        return client.get("/livez", timeout=5).is_success
-    except httpx.TransportError:
-        return False
-
-
-def said(answer: httpx.Response) -> Any:
-    assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text}"
-    return answer.json()
 
 
 def uploaded(client: httpx.Client, username: str, speed_m_s: float, folder: Path) -> str:

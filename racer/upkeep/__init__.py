@@ -1,0 +1,1 @@
+"""What whoever runs an installation needs: backups, a first look, what is missing."""
