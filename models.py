@@ -368,8 +368,7 @@ class Race(Base):
     job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
     )
-    # of its entries' copied policies on the disk; None until a start has measured it
-    copies_bytes: Mapped[int | None] = mapped_column(default=0)
+    copies_bytes: Mapped[int] = mapped_column(default=0)  # of its entries' policies, on the disk
     created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

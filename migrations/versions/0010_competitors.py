@@ -39,7 +39,11 @@ _ENTRIES = sa.table(
 
 
 def upgrade() -> None:
-    op.add_column("races", sa.Column("copies_bytes", sa.Integer(), nullable=True))
+    # What the copies take is measured at the next start.
+    with op.batch_alter_table("races") as table:
+        table.add_column(
+            sa.Column("copies_bytes", sa.Integer(), nullable=False, server_default="0")
+        )
     op.add_column("reference_times", sa.Column("revision", sa.String(length=64), nullable=True))
     with op.batch_alter_table("race_entries") as table:
         table.add_column(sa.Column("competitor", sa.String(length=64), nullable=True))

@@ -18,6 +18,7 @@ from racer.accounts.routes import router as accounts
 from racer.jobs.service import JobService
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
+from racer.races.desk import RaceDesk
 from racer.races.result_routes import router as race_results
 from racer.races.routes import router as races
 from racer.races.service import race_kind, reference_kind
@@ -123,6 +124,20 @@ class Rig:
         """What lies among the race's copies."""
         return sorted(f.name for f in (self.settings.data_dir / "races" / race_id).glob("*"))
 
+    def staged(self) -> list[str]:
+        """What lies in the folder of all races and is no race's."""
+        return [f.name for f in (self.settings.data_dir / "races").glob(".staged-*")]
+
+    def counted(self, race_id: str) -> int:
+        """What the database says that the race's copies take, bytes."""
+        with self.app.state.database.session(read_only=True) as session:
+            return int(session.get_one(Race, race_id).copies_bytes)
+
+    def measured(self, race_id: str) -> int:
+        """What they take, bytes."""
+        files = (self.settings.data_dir / "races" / race_id).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
 
 @asynccontextmanager
 async def serving(
@@ -140,6 +155,7 @@ async def serving(
         async with (
             spine(app),
             PolicyService(settings, app.state.database) as app.state.policies,
+            RaceDesk(settings, app.state.database) as app.state.races,
             JobService(settings, app.state.database.session_factory, kinds) as app.state.jobs,
         ):
             yield

@@ -30,7 +30,7 @@ from models import (
     utc_now,
 )
 from racer.races import ratings, references
-from racer.races.service import ended
+from racer.races.service import race_kind
 from racer.racing.elo import INITIAL, K, updated
 from racer.settings import Settings
 from racer.sim.track import shipped_text
@@ -182,7 +182,7 @@ def test_a_race_that_fails_says_why_and_leaves_no_ranks(settings: Settings) -> N
             with rig.app.state.database.session() as session:
                 job = session.get_one(Job, job_id)
                 job.status, job.error, job.finished_at = JobStatus.FAILED, "No.", utc_now()
-                ended(session, job)
+                race_kind(settings).ended(session, job)
             race = (await rig.http.get(f"/races/{race_id}")).json()
             assert (race["status"], race["error"]) == ("failed", "No.")
             assert [entry["rank"] for entry in race["entries"]] == [None, None]
@@ -372,6 +372,7 @@ def test_a_race_can_be_cancelled_while_it_is_flown(
             ended = await rig.ended(race["id"])
             assert (ended["status"], ended["entries"][0]["rank"]) == ("cancelled", None)
             assert not process.is_running()
+            assert rig.copies(race["id"]) == []
             assert (await rig.http.get(f"/races/{race['id']}/results")).status_code == 409
             assert (await rig.http.get("/leaderboards/toledo")).json()["rows"] == []
 
