@@ -42,6 +42,7 @@ from racer.training.service import TrainingService
 from racer.upkeep.seeding import sow
 from racer.web.app import assemble, spine
 from racer.web.health import router as health
+from racer.web.metrics import router as metrics
 from racer.web.server import serve
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ ROUTERS = (
     race_results,
     cameras,
     health,
+    metrics,
 )
 
 

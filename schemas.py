@@ -428,9 +428,11 @@ class TokenOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """Every error has a `detail` that a client can show as it is."""
+    """A problem (RFC 9457): its `detail` can be shown to people as it is."""
 
-    detail: str
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no user named 'ada'."])
 
 
 class DiagnosticOut(BaseModel):

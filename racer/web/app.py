@@ -13,8 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
-from racer.web.errors import install_error_handlers
-from racer.web.middleware import BodyLimit, EitherSlash, RequestLog
+from racer.web.errors import install_error_handlers, with_problems
+from racer.web.metrics import Metrics, make_registry
+from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
 
@@ -41,6 +42,8 @@ def assemble(
         responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
     )
     app.state.settings = settings
+    described = app.openapi
+    app.openapi = lambda: with_problems(described())  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)
@@ -48,7 +51,10 @@ def assemble(
     app.add_middleware(EitherSlash, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, exceptions=large_bodies or {})
     app.add_middleware(KnownPages, settings=settings)
+    app.state.metrics = make_registry()
+    app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders, may_frame=settings.cors_origins)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

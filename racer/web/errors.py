@@ -1,4 +1,4 @@
-"""Every error becomes `{"detail": text}`, and the text is for the person at the client."""
+"""Every error becomes a problem (RFC 9457) whose `detail` is for the person at the client."""
 
 from __future__ import annotations
 
@@ -24,8 +24,23 @@ _MAX_TEXT = 400
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 
 
-class PoliteJSONResponse(JSONResponse):
-    """ASCII JSON: an error may quote half of a surrogate pair, which UTF-8 cannot hold."""
+class Problem(JSONResponse):
+    """The answer to a request that failed: RFC 9457, `type` left out because the status says it
+    all, and whatever else a program may want.
+
+    ASCII JSON: an error may quote half of a surrogate pair, which UTF-8 cannot hold.
+    """
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self, detail: Any, status: int, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        """`detail` is a sentence: what happened and what to do."""
+        title = HTTPStatus(status).phrase
+        super().__init__(
+            {"title": title, "status": status, "detail": detail} | more, status, headers
+        )
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content).encode("ascii")
@@ -45,7 +60,7 @@ async def _racer_error(_request: Request, error: RacerError) -> JSONResponse:
         log.warning("unavailable", error=error.message, status=error.status)
     unauthorized = error.status == HTTPStatus.UNAUTHORIZED
     headers = {"WWW-Authenticate": "Bearer"} if unauthorized else None
-    return PoliteJSONResponse({"detail": error.message}, error.status, headers)
+    return Problem(error.message, error.status, headers)
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -56,7 +71,7 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
         detail = (
             f"{request.method} does nothing at {request.url.path[:200]}. /docs lists what does."
         )
-    return PoliteJSONResponse({"detail": detail}, error.status_code, error.headers)
+    return Problem(detail, error.status_code, error.headers)
 
 
 async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -64,16 +79,14 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
     shown = [_sentence(item) for item in errors[:_MAX_SHOWN_ERRORS]]
     if len(errors) > _MAX_SHOWN_ERRORS:
         shown.append(f"and {len(errors) - _MAX_SHOWN_ERRORS} more")
-    content = {"detail": "; ".join(shown), "errors": errors[:100]}
-    return PoliteJSONResponse(content, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return Problem("; ".join(shown), HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors[:100])
 
 
 async def _database_error(_request: Request, error: Exception) -> JSONResponse:
     reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
     log.error("database does not answer", reason=reason)
-    return PoliteJSONResponse(
-        {"detail": "The database does not answer now. Try again in a moment."},
-        HTTPStatus.SERVICE_UNAVAILABLE,
+    return Problem(
+        "The database does not answer now. Try again in a moment.", HTTPStatus.SERVICE_UNAVAILABLE
     )
 
 
@@ -101,3 +114,15 @@ def _sentence(error: Mapping[str, Any]) -> str:
     loc = error["loc"]
     names = loc[1:] if len(loc) > 1 and loc[0] in _PLACES else loc
     return f"{'.'.join(str(name)[:64] for name in names)}: {error['msg']}"
+
+
+def with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document whose errors have the media type that they are sent with."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status.startswith("4") and "content" in response:  # FastAPI: the success's type
+                    response["content"] = {
+                        Problem.media_type: next(iter(response["content"].values()))
+                    }
+    return document

@@ -1,4 +1,5 @@
-"""Pure ASGI middleware: one log line a request with its id, a limit on bodies, either slash.
+"""Pure ASGI middleware: one log line a request with its id, headers that browsers heed, a limit on
+bodies, either slash.
 
 No BaseHTTPMiddleware: it would sit between a stream and its client.
 """
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from racer.web.errors import PoliteJSONResponse
+from racer.web.errors import Problem
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,12 +67,10 @@ class RequestLog:
             if status or scope["type"] == "websocket":
                 raise
             log.exception("request failed", path=scope["path"])
-            answer = PoliteJSONResponse(
-                {
-                    "detail": "Something went wrong here, not with your request. Try again; if it "
-                    f"stays, report the request id {request_id}."
-                },
-                status_code=500,
+            answer = Problem(
+                "Something went wrong here, not with your request. Try again; if it stays, report "
+                f"the request id {request_id}.",
+                500,
             )
             await answer(scope, receive, watched_send)
         finally:
@@ -93,6 +92,32 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         status=status,
         ms=round(seconds * 1000, 1),
     )
+
+
+class SecurityHeaders:
+    """Tells browsers to take nothing for what it is not, and who may show our pages in a frame.
+
+    A pilot's console in somebody else's frame could be clicked without being seen.
+    """
+
+    def __init__(self, app: ASGIApp, *, may_frame: Sequence[str]) -> None:
+        """`may_frame`: origins beside our own; `*` stands for all."""
+        self.app = app
+        self._headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+            "Content-Security-Policy": " ".join(["frame-ancestors", "'self'", *may_frame]),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_safely(message: Message) -> None:
+            if message["type"] in _ANSWER_STARTS:
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_safely)
 
 
 class BodyLimit:

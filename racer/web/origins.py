@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from racer.settings import Settings
-from racer.web.errors import PoliteJSONResponse
+from racer.web.errors import Problem
 
 log = structlog.get_logger(__name__)
 LOCAL_ORIGIN = r"https?://(([a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
@@ -109,7 +109,7 @@ class KnownPages:
         status, detail = refusal
         log.warning("page refused", path=scope["path"], reason=detail)
         if scope["type"] == "http":
-            await PoliteJSONResponse({"detail": detail}, status)(scope, receive, send)
+            await Problem(detail, status)(scope, receive, send)
             return
         await _refuse_socket(WebSocket(scope, receive, send), detail)
 
@@ -157,7 +157,7 @@ def _strange_origin(origin: str) -> str:
 async def _refuse_socket(caller: WebSocket, detail: str) -> None:
     """A 403 with words where the server can send them; uvicorn can."""
     if "websocket.http.response" in caller.scope.get("extensions", {}):
-        answer = PoliteJSONResponse({"detail": detail}, HTTPStatus.FORBIDDEN)
+        answer = Problem(detail, HTTPStatus.FORBIDDEN)
         await caller.send_denial_response(answer)
     else:
         await caller.close()  # before the handshake ends this is a 403

@@ -93,7 +93,7 @@ def test_a_wrong_name_or_password_is_the_same_401(
     expected = 422 if password == "" else 401  # a form without the field
     assert answer.status_code == expected
     if expected == 401:
-        assert answer.json() == {"detail": "The name or the password is wrong."}
+        assert answer.json()["detail"] == "The name or the password is wrong."
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 

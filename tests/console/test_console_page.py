@@ -77,7 +77,7 @@ def test_everything_is_on_one_screen(page: Page, width: int, height: int) -> Non
 def test_the_api_keeps_its_own_errors_and_pages(console_url: str) -> None:
     missing = httpx.get(f"{console_url}/nothing-here")
     assert missing.status_code == 404
-    assert missing.headers["content-type"] == "application/json"
+    assert missing.headers["content-type"] == "application/problem+json"
     assert httpx.delete(f"{console_url}/users/").status_code == 405
     assert httpx.get(f"{console_url}/docs").status_code == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 from fastapi import APIRouter
@@ -71,7 +72,12 @@ def test_our_errors_are_their_status_and_their_message(
 ) -> None:
     answer = client.get(f"/raise/{kind.__name__}")
     assert answer.status_code == kind.status
-    assert answer.json() == {"detail": f"This is {kind.__name__}: do that."}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json() == {
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "detail": f"This is {kind.__name__}: do that.",
+    }
     assert ("WWW-Authenticate" in answer.headers) == (kind.status == 401)
 
 
@@ -86,6 +92,15 @@ def test_a_bug_is_logged_once_and_told_politely(client: TestClient) -> None:
         ("error", True),
         ("info", None),
     ]
+
+
+@pytest.mark.parametrize("path", ["/raise/NotFoundError", "/bug", "/nowhere", "/docs"])
+def test_browsers_are_told_what_not_to_do(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    framing = headers["Content-Security-Policy"]
+    assert framing == "frame-ancestors 'self' https://racing.example"
 
 
 def test_a_lost_database_is_a_503_that_shows_no_statement(client: TestClient) -> None:

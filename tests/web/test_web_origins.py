@@ -98,7 +98,7 @@ def test_a_refusal_is_logged_and_told_like_every_error(client: TestClient, done:
         page = client.post("/act", headers={"Origin": EVIL})
     assert (stranger.status_code, page.status_code) == (400, 403)
     for answer, shown in ((stranger, "'evil.example'"), (page, f"'{EVIL}'")):
-        assert answer.json().keys() == {"detail"}
+        assert answer.json().keys() == {"title", "status", "detail"}
         assert shown in answer.json()["detail"]
         assert "CORS_ORIGINS" in answer.json()["detail"]
         assert answer.headers["X-Request-ID"]
@@ -197,7 +197,7 @@ def test_our_page_and_a_listed_one_open_every_socket(url: str, path: str) -> Non
 def test_a_rebound_name_reads_nothing(url: str, path: str) -> None:
     answer = httpx.get(url + path, headers={"Host": "evil.example"})
     assert answer.status_code == 400
-    assert answer.json().keys() == {"detail"}
+    assert answer.json().keys() == {"title", "status", "detail"}
 
 
 def test_a_foreign_page_neither_lends_the_vehicle_nor_polls_the_console(url: str) -> None:

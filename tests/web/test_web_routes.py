@@ -115,7 +115,7 @@ def test_every_path_parameter_has_its_404_and_every_error_its_text(app: FastAPI)
         for status, response in responses.items():
             assert response["description"], name
             if status.startswith("4"):
-                assert "application/json" in response["content"], (name, status)
+                assert [*response["content"]] == ["application/problem+json"], (name, status)
 
 
 def test_a_refused_input_is_documented_as_it_is_sent(app: FastAPI) -> None:
