@@ -30,6 +30,7 @@ from racer.policies.routes import LARGE_BODIES
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
 from racer.process import configure_logging
+from racer.races.desk import RaceDesk
 from racer.races.result_routes import router as race_results
 from racer.races.routes import router as races
 from racer.races.service import race_kind, reference_kind
@@ -77,6 +78,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         TrainingService(
             settings, app.state.database.session_factory, heard=app.state.policies.wake
         ) as app.state.training,
+        RaceDesk(settings, app.state.database) as app.state.races,
         JobService(
             settings,
             app.state.database.session_factory,

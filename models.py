@@ -378,6 +378,7 @@ class Race(Base):
     job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
     )
+    copies_bytes: Mapped[int] = mapped_column(default=0)  # of its entries' policies, on the disk
     created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -414,6 +415,7 @@ class RaceEntry(Base):
     policy_name: Mapped[str] = mapped_column(String(200))
     policy_version: Mapped[int]
     policy_sha256: Mapped[str] = mapped_column(String(64), index=True)  # of policy.onnx
+    competitor: Mapped[str] = mapped_column(String(64))  # racer.racing.competitors
     rank: Mapped[int | None]
     score_s: Mapped[float | None]  # the time that counts in the race's format
     elo: Mapped[float | None]  # after the race
@@ -426,13 +428,13 @@ class RaceEntry(Base):
 
 
 class Rating(Base):
-    """The Elo of a network on one track with one airframe."""
+    """The Elo of a competitor on one track with one airframe."""
 
     __tablename__ = "ratings"
 
     track_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     airframe: Mapped[str] = mapped_column(String(64), primary_key=True)
-    policy_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    competitor: Mapped[str] = mapped_column(String(64), primary_key=True)
     elo: Mapped[float]
     games: Mapped[int]  # races against others
 
@@ -448,6 +450,7 @@ class ReferenceTime(Base):
     laps: Mapped[int] = mapped_column(primary_key=True)  # 1 of a flying lap
     time_s: Mapped[float | None]
     error: Mapped[str | None] = mapped_column(Text)
+    revision: Mapped[str | None] = mapped_column(String(64))  # of the program that was asked
     job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
     )

@@ -145,6 +145,13 @@ class Settings(BaseSettings):
     policies_mb: int = Field(
         500, ge=1, le=10**6, description="Policies in DATA_DIR/policies up to this size a user."
     )
+    races_mb: int = Field(
+        2000,
+        ge=1,
+        le=10**6,
+        description="Copies of entered policies in DATA_DIR/races up to this size; those of the "
+        "races that finished longest ago go first.",
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
     times: Array  # (N, P) s since the start, of every passage; 0 where there was none
     offsets: Array  # (N, P) m from the gate's centre at that moment; likewise
     place: Array  # (N, 3) m ENU: where the flight ended
-    flights: Array  # (MAX_FLIGHT_STEPS, R, 8) of the first R starts: x, y, z, w, x, y, z, passed
+    flights: Array  # (S, R, 8) of the first R starts, S steps: x, y, z, w, x, y, z, passed
 
 
 class _Loop(NamedTuple):
@@ -84,16 +84,24 @@ def fresh_key(seed: int) -> Array:
 
 
 def make_flights(
-    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int = 1
+    airframe: Airframe,
+    simulation: Settings,
+    act: Act,
+    *,
+    starts: int,
+    recorded: int = 1,
+    most_steps: int = MAX_FLIGHT_STEPS,
 ) -> Fly:
     """Build the function that flies any policy from `starts` starts; compile it with jax.jit.
 
-    The flights of the first `recorded` starts are kept, step by step.
+    The flights of the first `recorded` starts are kept, step by step. `most_steps` must be enough
+    for the task's time limit.
     """
-    begin, go_on = _legs(airframe, simulation, act, starts=starts, recorded=recorded)
+    kept = most_steps, recorded
+    begin, go_on = _legs(airframe, simulation, act, starts=starts, kept=kept)
 
     def fly(weights: Any, task: Task, key: Array) -> Evaluation:
-        loop, _ = go_on(weights, task, key, begin(task, key), jnp.int32(MAX_FLIGHT_STEPS))
+        loop, _ = go_on(weights, task, key, begin(task, key), jnp.int32(most_steps))
         return loop.result
 
     return fly
@@ -105,7 +113,8 @@ def make_told_flights(
     """Like make_flights, compiled already, and it tells on the way how far the flights are: they
     are flown in legs of `_LEG` control steps, by one program.
     """
-    legs = _legs(airframe, simulation, act, starts=starts, recorded=recorded)
+    kept = MAX_FLIGHT_STEPS, recorded
+    legs = _legs(airframe, simulation, act, starts=starts, kept=kept)
     begin, go_on = (jax.jit(part) for part in legs)
 
     def fly(weights: Any, task: Task, key: Array, progress: Progress) -> Evaluation:
@@ -121,9 +130,10 @@ def make_told_flights(
 
 
 def _legs(
-    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, recorded: int
+    airframe: Airframe, simulation: Settings, act: Act, *, starts: int, kept: tuple[int, int]
 ) -> tuple[Callable[[Task, Array], _Loop], Callable[..., tuple[_Loop, Array]]]:
-    """(all flights at their start, some control steps of all of them).
+    """(all flights at their start, some control steps of all of them). `kept`: the most steps
+    that a flight has, and how many flights are recorded.
 
     The latter takes weights, task, key, where the flights are, and the step to go on to; with it
     comes the share of the flights' work that is done then, 1 when all have ended.
@@ -134,7 +144,7 @@ def _legs(
         start_key, _ = jax.random.split(key)
         first = reset(task, start_key, (starts,), airframe=airframe)
         running = jnp.ones(starts, bool)
-        return _Loop(jnp.int32(0), first, running, _blank(task, starts, recorded))
+        return _Loop(jnp.int32(0), first, running, _blank(task, starts, kept))
 
     def go_on(
         weights: Any, task: Task, key: Array, loop: _Loop, until: Array
@@ -149,23 +159,22 @@ def _legs(
             result = _note(loop, outcome, dt=simulation.dt)
             return _Loop(loop.step + 1, environments, loop.running & ~outcome.done, result)
 
-        end = jnp.minimum(until, MAX_FLIGHT_STEPS)
+        end = jnp.minimum(until, kept[0])
         loop = jax.lax.while_loop(
             lambda loop: jnp.any(loop.running) & (loop.step < end), advance, loop
         )
-        return loop, _share_done(task, loop)
+        over = ~jnp.any(loop.running) | (loop.step >= kept[0])
+        return loop, jnp.where(over, 1.0, _share_done(task, loop))
 
     return begin, go_on
 
 
 def _share_done(task: Task, loop: _Loop) -> Array:
-    """Of the flights' gates, those of ended flights all, or of the time limit: what is more."""
+    """Of the flights' gates, those of ended flights all, or of the time limit: what is more, and
+    never all of it."""
     passed = jnp.minimum(loop.result.passed / task.passages, 0.99)
     gates = jnp.mean(jnp.where(loop.running, passed, 1.0))
-    over = ~jnp.any(loop.running) | (loop.step >= MAX_FLIGHT_STEPS)
-    return jnp.where(
-        over, 1.0, jnp.clip(jnp.maximum(gates, loop.step / task.time_limit), 0.0, 0.99)
-    )
+    return jnp.clip(jnp.maximum(gates, loop.step / task.time_limit), 0.0, 0.99)
 
 
 def first_flight(result: Evaluation, *, dt: float) -> dict[str, NDArray[Any]]:
@@ -188,7 +197,8 @@ def recorded_flight(result: Evaluation, start: int, *, dt: float) -> dict[str, N
     }
 
 
-def _blank(task: Task, starts: int, recorded: int) -> Evaluation:
+def _blank(task: Task, starts: int, kept: tuple[int, int]) -> Evaluation:
+    """`kept`: steps and starts of the recorded flights."""
     passages = task.gates.half_size.shape[0] * MAX_LAPS  # laps are data, shapes are not
     none, count = jnp.zeros(starts, bool), jnp.zeros(starts, jnp.int32)
     return Evaluation(
@@ -200,7 +210,7 @@ def _blank(task: Task, starts: int, recorded: int) -> Evaluation:
         times=jnp.zeros((starts, passages), jnp.float32),
         offsets=jnp.zeros((starts, passages), jnp.float32),
         place=jnp.zeros((starts, 3), jnp.float32),
-        flights=jnp.zeros((MAX_FLIGHT_STEPS, recorded, RECORDED), jnp.float32),
+        flights=jnp.zeros((*kept, RECORDED), jnp.float32),
     )
 
 

@@ -3,11 +3,12 @@ starting are one after the other, with however many servers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload, undefer
 
+from auth import require_write_access
 from models import Policy, Race, RaceEntry, RaceStatus, User
 from racer.errors import ConflictError, NotFoundError
 from racer.races.schemas import RaceFilter
@@ -15,6 +16,7 @@ from racer.web.ids import is_id
 from racer.web.paging import after
 
 MOST_UNDER_WAY = 20  # races of one account
+_ROOM_LOCK = 0x701ED1  # key of PostgreSQL's advisory lock, ours by choice
 
 
 def get(session: Session, race_id: str, *, lock: bool = False, heats: bool = False) -> Race:
@@ -50,18 +52,79 @@ def require_room(session: Session, organiser: User) -> None:
 def get_open(session: Session, race_id: str) -> Race:
     """The race, locked; ConflictError unless it takes entries."""
     race = get(session, race_id, lock=True)
-    if race.status is not RaceStatus.OPEN:
-        raise ConflictError(f"The race is {race.status}: it takes and gives back no entries.")
+    require_open(race)
     return race
 
 
+def require_open(race: Race) -> None:
+    """ConflictError unless the race takes entries."""
+    if race.status is not RaceStatus.OPEN:
+        raise ConflictError(f"The race is {race.status}: it takes and gives back no entries.")
+
+
+def require_owner(owner: User | None, visitor: User | None) -> None:
+    """Raise unless `visitor` may change what is `owner`'s; of an account that is gone nobody is."""
+    if owner is None:
+        raise NotFoundError("There is no such thing among yours.")
+    require_write_access(owner, visitor)
+
+
 def get_policy(session: Session, policy_id: str) -> Policy:
-    """The policy, which nobody deletes meanwhile; NotFoundError when there is none."""
-    held = {"read": True, "key_share": True}
-    policy = session.get(Policy, policy_id, with_for_update=held) if is_id(policy_id) else None
+    """The policy with its owner; NotFoundError when there is none."""
+    wanted = select(Policy).options(joinedload(Policy.user)).where(Policy.id == policy_id)
+    policy = session.scalar(wanted) if is_id(policy_id) else None
     if policy is None:
         raise NotFoundError("There is no policy of that id.")
     return policy
+
+
+def hold_policy(session: Session, seen: Policy) -> Policy:
+    """The policy that was seen in another transaction, which with its owner stays until the end of
+    this one. NotFoundError when it is gone, ConflictError when it is another one."""
+    # The owner first, as who deletes an account does: in another order the two could deadlock.
+    for kind, key in ((User, seen.user_id), (Policy, seen.id)):
+        session.execute(
+            select(kind.id).where(kind.id == key).with_for_update(read=True, key_share=True)
+        )
+    policy = get_policy(session, seen.id)
+    if policy.sha256 != seen.sha256:
+        raise ConflictError("The policy was changed meanwhile: enter it again.")
+    return policy
+
+
+def make_room(session: Session, size_bytes: int, quota_bytes: int) -> list[str]:
+    """Count a new copy of that size in; the races whose copies go for it, those that finished
+    longest ago first.
+
+    ConflictError when those of open races and of races under way leave no room.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
+        session.execute(select(func.pg_advisory_xact_lock(_ROOM_LOCK)))
+    in_use = Race.status.in_((RaceStatus.OPEN, RaceStatus.RUNNING))
+    needed = session.scalar(select(func.sum(Race.copies_bytes)).where(in_use)) or 0
+    if needed + size_bytes > quota_bytes:
+        raise ConflictError(
+            f"A copy of {size_bytes / 1e6:.2f} MB does not fit beside the {needed / 1e6:.2f} MB of "
+            f"races that are open or under way: all may take {quota_bytes // 10**6} MB (RACES_MB). "
+            "Wait until some have ended, or ask the server's operator for more."
+        )
+    excess = (session.scalar(select(func.sum(Race.copies_bytes))) or 0) + size_bytes - quota_bytes
+    oldest = select(Race).where(~in_use, Race.copies_bytes > 0)
+    oldest = oldest.order_by(Race.finished_at, Race.id).limit(1).with_for_update(skip_locked=True)
+    # Whose row somebody holds is passed over: to wait for it could deadlock. The next one makes up.
+    gone: list[str] = []
+    while excess > 0 and (race := session.scalar(oldest)) is not None:
+        excess -= race.copies_bytes
+        race.copies_bytes = 0
+        gone.append(race.id)
+        session.flush()
+    return gone
+
+
+def with_entries(session: Session, race_ids: Collection[str]) -> Sequence[Race]:
+    """Those of the races that there are."""
+    wanted = select(Race).options(selectinload(Race.entries), joinedload(Race.job))
+    return session.scalars(wanted.where(Race.id.in_(race_ids))).all()
 
 
 def entry_of(race: Race, entry_id: str) -> RaceEntry:

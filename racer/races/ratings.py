@@ -1,4 +1,4 @@
-"""Elo of networks, one rating a track and airframe."""
+"""Elo of competitors, one rating a track and airframe."""
 
 from __future__ import annotations
 
@@ -15,32 +15,43 @@ from racer.racing.elo import INITIAL, updated
 def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
     """Change the ratings of everybody who flew, and note it in the entries.
 
-    One network that was entered twice counts once, with its better rank. A race of one network
-    changes nothing.
+    One competitor that was entered twice counts once, with its better rank. Those of one account
+    are not rated against each other, so a race of one account's changes nothing.
     """
     best: dict[str, int] = {}
+    accounts: dict[str, int | str] = {}
     for entry in flown:
         if entry.rank is not None:
-            best[entry.policy_sha256] = min(entry.rank, best.get(entry.policy_sha256, entry.rank))
+            best[entry.competitor] = min(entry.rank, best.get(entry.competitor, entry.rank))
+            accounts[entry.competitor] = _account(entry)
     ratings = _locked(session, race, best)
-    numbers = {sha256: number for number, sha256 in enumerate(best)}
-    before = {numbers[sha256]: rating.elo for sha256, rating in ratings.items()}
-    after = updated(before, {numbers[sha256]: rank for sha256, rank in best.items()})
-    for sha256, rating in ratings.items():
-        rating.elo = after[numbers[sha256]]
-        rating.games += len(best) > 1
+    numbers = {key: number for number, key in enumerate(best)}
+    before = {numbers[key]: rating.elo for key, rating in ratings.items()}
+    after = updated(
+        before,
+        {numbers[key]: rank for key, rank in best.items()},
+        owners={numbers[key]: account for key, account in accounts.items()},
+    )
+    for key, rating in ratings.items():
+        rating.elo = after[numbers[key]]
+        rating.games += len(set(accounts.values())) > 1
     for entry in flown:
-        number = numbers[entry.policy_sha256]
+        number = numbers[entry.competitor]
         entry.elo, entry.elo_change = after[number], after[number] - before[number]
 
 
-def _locked(session: Session, race: Race, networks: Mapping[str, int]) -> dict[str, Rating]:
+def _account(entry: RaceEntry) -> int | str:
+    """Whose the entry is; of an account that was deleted meanwhile its name is left."""
+    return entry.username if entry.user_id is None else entry.user_id
+
+
+def _locked(session: Session, race: Race, keys: Mapping[str, int]) -> dict[str, Rating]:
     """A row for each, made if need be, all held: another race may end at this moment."""
     board = {"track_sha256": race.track_sha256, "airframe": race.airframe}
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    for sha256 in sorted(networks):  # one order for all, hence no deadlock
-        row = board | {"policy_sha256": sha256, "elo": INITIAL, "games": 0}
+    for key in sorted(keys):  # one order for all, hence no deadlock
+        row = board | {"competitor": key, "elo": INITIAL, "games": 0}
         session.execute(insert(Rating).values(**row).on_conflict_do_nothing())
-    wanted = select(Rating).filter_by(**board).where(Rating.policy_sha256.in_(networks))
-    rows = session.scalars(wanted.order_by(Rating.policy_sha256).with_for_update())
-    return {row.policy_sha256: row for row in rows}
+    wanted = select(Rating).filter_by(**board).where(Rating.competitor.in_(keys))
+    rows = session.scalars(wanted.order_by(Rating.competitor).with_for_update())
+    return {row.competitor: row for row in rows}

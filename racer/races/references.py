@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from functools import lru_cache
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from models import Job, JobStatus, Race, ReferenceTime
 from racer.jobs.service import JobKind, submit
+from racer.settings import REPOSITORY
 
 KIND = "reference"
+_FOLLOWS_FROM = ("reference", "sim", "geometry")  # packages: the planner, airframes, gates
 
 
 def reference_kind() -> JobKind:
@@ -24,7 +28,8 @@ def reference_kind() -> JobKind:
 def ask_for(session: Session, race: Race) -> None:
     """Let the references of a race's board be computed, unless they are there or under way.
 
-    One that failed is tried again. Call JobService.wake() after the commit.
+    One that failed would fail again: it is tried once more when the program is another one than
+    then. (Another text of the track is another row.) Call JobService.wake() after the commit.
     """
     for flying, laps in ((False, race.laps), (True, 1)):
         key = {
@@ -37,10 +42,24 @@ def ask_for(session: Session, race: Race) -> None:
         insert = postgresql.insert if postgres else sqlite.insert
         session.execute(insert(ReferenceTime).values(**key).on_conflict_do_nothing())
         row = session.scalars(select(ReferenceTime).filter_by(**key).with_for_update()).one()
-        if row.time_s is None and (row.job_id is None or row.error is not None):
+        asked = row.job_id is not None or row.error is not None
+        outdated = row.error is not None and row.revision != revision()
+        if row.time_s is None and (outdated or not asked):
             config = {"track": race.track, "airframe": race.airframe, "flying": flying}
             job = submit(session, KIND, config | {"laps": laps}, owner_id=race.user_id or 0)
             row.job_id, row.error = job.id, None
+            row.revision = revision()
+
+
+@lru_cache
+def revision() -> str:
+    """Of the program and the airframes: 64 hexadecimal digits, others when a file of them is."""
+    digest = hashlib.sha256()
+    for package in _FOLLOWS_FROM:
+        for file in sorted((REPOSITORY / "racer" / package).rglob("*.*")):
+            if file.suffix in (".py", ".toml"):
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def ended(session: Session, job: Job) -> None:

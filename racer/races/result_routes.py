@@ -18,7 +18,7 @@ from racer.races.boards import MOST_ROWS, leaderboard
 from racer.races.routes import NOT_FOUND, Jobs
 from racer.races.schemas import Leaderboard, Results
 from racer.races.tables import results_csv
-from racer.racing.config import Format
+from racer.racing.config import MAX_WIND_M_S, Format
 from racer.racing.drawing import draw
 from racer.racing.replay import REPLAY_FILE, Replay, decode, to_json
 from racer.sim.track import MAX_LAPS
@@ -134,12 +134,15 @@ def read_leaderboard(
     laps: Annotated[
         int | None, Query(ge=1, le=MAX_LAPS, description="Left out: as the track says.")
     ] = None,
+    wind_speed_m_s: Annotated[
+        float, Query(ge=0.0, le=MAX_WIND_M_S, description="Only of races in exactly this wind.")
+    ] = 0.0,
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 50,
 ) -> Leaderboard:
     """Of a track's id, or of the SHA-256 of its text: also of one that is gone or has changed.
 
-    One row a network, with its best time; how far from the least that physics allows it is; and its
-    Elo among those who raced there.
+    One row a competitor (an account with a network), with its best time; how far from the least
+    that physics allows it is; and its Elo among those who raced there.
     """
     if _SHA256.fullmatch(track):
         name, sha256, own_laps = queries.track_of(session, track)
@@ -153,6 +156,7 @@ def read_leaderboard(
         airframe=airframe,
         form=format,
         laps=laps or own_laps,
+        wind_speed_m_s=wind_speed_m_s,
         limit=limit,
     )
 

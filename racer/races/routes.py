@@ -6,29 +6,24 @@ its policy; nobody can say how it ended but the job that flies it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.exc import IntegrityError
 
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
-from models import Policy, Race, RaceEntry, RaceStatus, User, new_uuid, utc_now
+from models import Race, RaceStatus, User, utc_now
 from racer.errors import (
-    ConflictError,
     InvalidInputError,
-    NotFoundError,
-    RacerError,
     UnauthorizedError,
 )
 from racer.jobs.service import JobService
 from racer.policies.service import PolicyService
-from racer.races import pinned, queries, service, views
+from racer.races import queries, service, views
+from racer.races.desk import RaceDesk
 from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, RacePage
 from racer.racing.config import MOST, race_config
-from racer.racing.rules import check_manifest
 from racer.sim.airframe import airframe_names, load_airframe
 from racer.tracks.service import named
 from racer.web.paging import place_of
@@ -53,13 +48,14 @@ def _policies(request: Request) -> PolicyService:
     return service
 
 
-def _races_folder(request: Request) -> Path:
-    return service.races_folder(request.app.state.settings)
+def _desk(request: Request) -> RaceDesk:
+    desk: RaceDesk = request.app.state.races
+    return desk
 
 
 Jobs = Annotated[JobService, Depends(_jobs)]
 Policies = Annotated[PolicyService, Depends(_policies)]
-RacesFolder = Annotated[Path, Depends(_races_folder)]
+Desk = Annotated[RaceDesk, Depends(_desk)]
 
 
 @router.post("", summary="Make a race", status_code=201, responses=_WRITING)
@@ -121,23 +117,11 @@ def enter(
     session: SessionDep,
     visitor: OptionalUser,
     policies: Policies,
-    folder: RacesFolder,
+    desk: Desk,
 ) -> EntryOut:
     """The policy as it is now: its files are copied, so it may be deleted afterwards."""
-    policy = queries.get_policy(session, wanted.policy_id)
-    require_write_access(policy.user, visitor)
-    race = queries.get_open(session, race_id)
-    entry = _entry(race, policy)
-    copy = folder / race.id / entry.id
-    manifest = pinned.pin(policies.folder_of(policy.id), copy, sha256=policy.sha256)
-    try:
-        check_manifest(manifest, race.airframe)
-        session.add(entry)
-        session.commit()
-    except (RacerError, IntegrityError):  # of anything else nobody knows whether there is a row
-        pinned.remove(copy)
-        raise
-    return views.entry_out(entry)
+    session.commit()  # the desk has transactions of its own
+    return desk.enter(race_id, wanted.policy_id, visitor=visitor, policies=policies)
 
 
 @router.delete(
@@ -151,27 +135,26 @@ def withdraw(
     entry_id: str,
     session: SessionDep,
     visitor: OptionalUser,
-    folder: RacesFolder,
+    desk: Desk,
 ) -> None:
     """Until the race is started; by the entry's owner, or by the organiser."""
     race = queries.get_open(session, race_id)
     entry = queries.entry_of(race, entry_id)
     if not (race.user is not None and visitor is not None and visitor.id == race.user_id):
-        _require_owner(entry.user, visitor)
+        queries.require_owner(entry.user, visitor)
+    race.copies_bytes = max(race.copies_bytes - desk.copies.size_of(race.id, [entry.id]), 0)
     session.delete(entry)
     session.commit()
-    pinned.remove(folder / race.id / entry.id)
+    desk.copies.remove(race.id, entry.id)
 
 
-def _started(
-    race_id: str, session: SessionDep, visitor: OptionalUser, folder: RacesFolder
-) -> RaceOut:
+def _started(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> RaceOut:
     """The race under way, committed: whoever flies it looks at the database."""
     race = queries.get_open(session, race_id)
-    _require_owner(race.user, visitor)
+    queries.require_owner(race.user, visitor)
     service.start(session, race)
     session.commit()
-    pinned.keep_only(folder / race.id, {entry.id for entry in race.entries})
+    desk.copies.keep_only(race.id, {entry.id for entry in race.entries})
     return views.whole(race)
 
 
@@ -184,19 +167,17 @@ async def start_race(
     return started
 
 
-def _cancelled(
-    race_id: str, session: SessionDep, visitor: OptionalUser, folder: RacesFolder
-) -> str | None:
+def _cancelled(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> str | None:
     """The job that flies the race; an open race has none and is cancelled here."""
     race = queries.get(session, race_id, lock=False)
-    _require_owner(race.user, visitor)
+    queries.require_owner(race.user, visitor)
     if race.status is RaceStatus.RUNNING:
         session.commit()
         return race.job_id
     race = queries.get_open(session, race_id)
-    race.status, race.finished_at = RaceStatus.CANCELLED, utc_now()
+    race.status, race.finished_at, race.copies_bytes = RaceStatus.CANCELLED, utc_now(), 0
     session.commit()
-    pinned.keep_only(folder / race.id, set())
+    desk.copies.remove(race.id)
     return None
 
 
@@ -207,6 +188,22 @@ async def cancel_race(
     """By its organiser, until it has finished."""
     if job_id is not None:
         await jobs.cancel(job_id)
+
+
+def _deleted(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> str | None:
+    """The job that flew the race."""
+    session.commit()  # the desk has transactions of its own
+    return desk.delete(race_id, visitor=visitor)
+
+
+@router.delete("/{race_id}", summary="Delete a race", status_code=204, responses=_WRITING)
+async def delete_race(
+    job_id: Annotated[str | None, Depends(_deleted, scope="function")], jobs: Jobs
+) -> None:
+    """By its organiser, with its entries: one that is open, was cancelled or failed. What has
+    finished is a public record and stays."""
+    if job_id is not None:
+        await jobs.delete(job_id)
 
 
 def _organiser(session: SessionDep, wanted: RaceIn, visitor: User | None) -> User:
@@ -222,13 +219,6 @@ def _organiser(session: SessionDep, wanted: RaceIn, visitor: User | None) -> Use
     return organiser
 
 
-def _require_owner(owner: User | None, visitor: User | None) -> None:
-    """Of an account that is gone nobody is the owner."""
-    if owner is None:
-        raise NotFoundError("There is no such thing among yours.")
-    require_write_access(owner, visitor)
-
-
 def _check_flyable(race: Race) -> None:
     """InvalidInputError when no entry could fly it."""
     everybody = [{"id": 1, "name": "one", "policy": "one"}, {"id": 2, "name": "2", "policy": "2"}]
@@ -239,23 +229,3 @@ def _check_flyable(race: Race) -> None:
         }
     )
     config.load_track().check_room(load_airframe(race.airframe).body.collision_radius_m)
-
-
-def _entry(race: Race, policy: Policy) -> RaceEntry:
-    """Raises ConflictError when the race is full or the policy is in it."""
-    if len(race.entries) >= race.max_entrants:
-        raise ConflictError(f"The race is full: it takes {race.max_entrants} entries.")
-    if any(entry.policy_id == policy.id for entry in race.entries):
-        raise ConflictError("That policy is in the race already.")
-    service.check_grid(race, len(race.entries) + 1)
-    return RaceEntry(
-        id=new_uuid(),
-        race_id=race.id,
-        number=1 + max((entry.number for entry in race.entries), default=0),
-        user=policy.user,
-        policy_id=policy.id,
-        username=policy.user.username,
-        policy_name=policy.name,
-        policy_version=policy.version,
-        policy_sha256=policy.sha256,
-    )

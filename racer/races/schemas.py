@@ -83,6 +83,9 @@ class EntryOut(BaseModel):
     policy_name: str
     policy_version: int
     policy_sha256: str
+    competitor: str = Field(
+        description="Account, network and how it is flown: what is rated and has a row on a board."
+    )
     rank: int | None = Field(description="Null until the race has finished; equals share one.")
     score_s: float | None = Field(description="The time that counts; null without one.")
     elo: float | None = Field(description="After the race.")
@@ -171,7 +174,7 @@ class LapOut(BaseModel):
 
 
 class BoardRow(BaseModel):
-    """A network's best result."""
+    """A competitor's best result."""
 
     rank: int
     username: str
@@ -179,10 +182,10 @@ class BoardRow(BaseModel):
     policy_name: str
     policy_version: int
     policy_sha256: str
+    competitor: str
     score_s: float
     ratio: float | None = Field(description="Of the score to its reference.")
     laps: list[LapOut]
-    wind_speed_m_s: float
     elo: float | None = Field(description="Now, on this track with this airframe.")
     games: int
     race_id: str
@@ -190,12 +193,13 @@ class BoardRow(BaseModel):
 
 
 class Leaderboard(BaseModel):
-    """The best result of every network that was raced on a track."""
+    """The best result of every competitor that was raced on a track in that wind."""
 
     track: str
     track_sha256: str
     airframe: str
     format: Format
     laps: int
+    wind_speed_m_s: float
     reference: ReferenceOut
     rows: list[BoardRow]

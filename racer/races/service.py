@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from models import Job, JobStatus, Race, RaceEntry, RaceStatus, utc_now
 from racer.errors import ConflictError, InvalidInputError
 from racer.jobs.service import JobKind, submit
 from racer.races import ratings, references
+from racer.races.pinned import Copies
 from racer.races.references import reference_kind
 from racer.racing.collisions import hull_radius_m
 from racer.racing.config import FEWEST, race_config
@@ -40,7 +42,8 @@ def race_kind(settings: Settings) -> JobKind:
         *("--compile-cache", str(settings.data_dir.resolve() / "jax_cache")),
     )
     wanted = select(Race.job_id).where(Race.job_id.is_not(None))
-    return JobKind(KIND, program, ended, wanted=wanted)  # type: ignore[arg-type]  # none is null
+    told = partial(ended, copies=Copies(races_folder(settings)))
+    return JobKind(KIND, program, told, wanted=wanted)  # type: ignore[arg-type]  # none is null
 
 
 def start(session: Session, race: Race) -> None:
@@ -76,8 +79,9 @@ def check_grid(race: Race, entries: int) -> None:
         raise ConflictError(error.message) from error
 
 
-def ended(session: Session, job: Job) -> None:
-    """Keep the result, in the transaction that ends the job."""
+def ended(session: Session, job: Job, *, copies: Copies) -> None:
+    """Keep the result, in the transaction that ends the job; after it the copies of a race without
+    one go."""
     held = select(Race).where(Race.job_id == job.id).with_for_update()
     race = session.scalar(held.execution_options(populate_existing=True))
     if race is None or race.status is not RaceStatus.RUNNING:
@@ -90,7 +94,8 @@ def ended(session: Session, job: Job) -> None:
         return
     cancelled = job.status is JobStatus.CANCELLED
     race.status = RaceStatus.CANCELLED if cancelled else RaceStatus.FAILED
-    race.error = job.error
+    race.error, race.copies_bytes = job.error, 0
+    event.listen(session, "after_commit", lambda _: copies.remove(race.id), once=True)
 
 
 def _config(race: Race) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def _entry(entry: RaceEntry) -> dict[str, Any]:
         "policy_name": entry.policy_name,
         "policy_version": entry.policy_version,
         "policy_sha256": entry.policy_sha256,
+        "competitor": entry.competitor,
         "rank": entry.rank,
         "score_s": entry.score_s,
         "elo": entry.elo,

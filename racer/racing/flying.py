@@ -11,6 +11,7 @@ The air of a heat is one: all its drones draw starts, wind, gusts and displaced 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
@@ -23,11 +24,14 @@ from numpy.typing import NDArray
 from racer.errors import RacerError
 from racer.learning.evaluation import Evaluation, make_flights
 from racer.learning.onnx_network import Weights, network_of
+from racer.racing.competitors import manner_of
 from racer.racing.entrants import Entrant
 from racer.racing.flight import Cause, Flight, FloatArray, Place
+from racer.racing.rules import time_limit_s
 from racer.sim.airframe import Airframe
 from racer.sim.interface import ACTION_SIZE
 from racer.sim.task import (
+    MAX_FLIGHT_STEPS,
     REFERENCE_VELOCITY_M_S,
     CrashCause,
     Settings,
@@ -67,6 +71,7 @@ class Stadium:
         self.track = track
         self.airframe = airframe
         self.wind_speed_m_s = wind_speed_m_s
+        self.time_limit_s = time_limit_s(track)
         self._spread = spread
         self._programs: dict[tuple[Settings, bytes], _Fly] = {}
         self._weights: dict[int, Weights] = {}
@@ -101,25 +106,26 @@ class Stadium:
         return None
 
     def _settings(self, entrant: Entrant) -> Settings:
-        manifest = entrant.manifest
+        manner = manner_of(entrant.manifest)
         return Settings(
-            action_space=manifest.action_space,
-            control_hz=manifest.control_hz,
-            substeps=manifest.substeps,
+            action_space=manner.action_space,
+            control_hz=manner.control_hz,
+            substeps=manner.substeps,
             randomise=_varies(self.track),
-            seen_obstacles=manifest.seen_obstacles,
+            seen_obstacles=manner.seen_obstacles,
         )
 
     def _task(self, entrant: Entrant, settings: Settings) -> Task:
-        limits = entrant.manifest.limits
+        manner = manner_of(entrant.manifest)
         task = make_task(
             self.track,
             settings,
-            velocity_limit_m_s=limits.velocity_m_s,
-            yaw_limit_deg_s=float(np.degrees(limits.yaw_rate_rad_s)),
+            velocity_limit_m_s=manner.velocity_limit_m_s,
+            yaw_limit_deg_s=float(np.degrees(manner.yaw_limit_rad_s)),
             wind_speed_m_s=self.wind_speed_m_s,
             start_spread=self._spread,
             ranges=course_ranges(self.track),
+            time_limit_s=self.time_limit_s,
         )
         # Gusts pass by quicker the faster one may fly: here everybody flies in the same air.
         height = float(np.mean([gate.position[2] for gate in self.track.gates]))
@@ -137,10 +143,17 @@ class Stadium:
             kind = settings, _shape_of(entrant.network)
             weights, act = network_of(entrant.network)
             if kind not in self._programs:
-                self._programs[kind] = jax.jit(make_flights(self.airframe, settings, act, starts=1))
+                steps = self._most_steps(settings)
+                fly = make_flights(self.airframe, settings, act, starts=1, most_steps=steps)
+                self._programs[kind] = jax.jit(fly)
             self._weights[entrant.id] = weights
         kind = settings, _shape_of(entrant.network)
         return self._programs[kind], self._weights[entrant.id]
+
+    def _most_steps(self, settings: Settings) -> int:
+        """Enough for the time limit, in few sizes: each is a program of its own."""
+        needed = self.time_limit_s * settings.control_hz
+        return MAX_FLIGHT_STEPS * math.ceil(needed / MAX_FLIGHT_STEPS)
 
     def _flight(self, result: Evaluation, *, dt: float, start_s: float) -> Flight:
         steps = int(result.steps[0])

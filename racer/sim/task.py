@@ -200,12 +200,14 @@ def make_task(
     start_spread: StartSpread = DEFAULT_SPREAD,
     ranges: Ranges | None = None,
     sight_range_m: float | None = None,
+    time_limit_s: float | None = None,
 ) -> Task:
     """Turn a course and a user's limits into arrays.
 
     The time limit is generous and finite: the centre line at half the speed limit (never counted
-    above 3 m/s of average), plus ten seconds, but no more than MAX_FLIGHT_STEPS. Raises
-    InvalidInputError when even 80 % of the speed limit would not be enough for the course.
+    above 3 m/s of average), plus ten seconds, but no more than MAX_FLIGHT_STEPS. Who needs another
+    one says so (`time_limit_s`), and flies as many steps as that takes. Raises InvalidInputError
+    when even 80 % of the speed limit would not be enough for the course.
 
     `ranges` (default: default_ranges) are used when `settings.randomise`; `sight_range_m` (default:
     the course's own) is then how near a displaced gate must be to be seen where it really stands.
@@ -214,13 +216,14 @@ def make_task(
     steps = np.diff(line, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
     length = track.laps * float(lengths.sum())
-    longest = MAX_FLIGHT_STEPS / settings.control_hz
+    longest = time_limit_s or MAX_FLIGHT_STEPS / settings.control_hz
     if length / (0.8 * velocity_limit_m_s) > longest:
         raise InvalidInputError(
             f"The course '{track.name}' of {length:.0f} m takes too long at "
             f"{velocity_limit_m_s:g} m/s: choose a higher velocity limit or fewer laps."
         )
-    seconds = min(length / min(0.5 * velocity_limit_m_s, 3.0) + 10.0, longest)
+    generous = length / min(0.5 * velocity_limit_m_s, 3.0) + 10.0
+    seconds = time_limit_s or min(generous, longest)
     tangents = steps[:, :2] / np.maximum(np.linalg.norm(steps[:, :2], axis=1), 1e-6)[:, None]
     per_gate = len(steps) // len(track.gates)
     height = float(np.mean([gate.position[2] for gate in track.gates]))

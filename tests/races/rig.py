@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from models import Policy, User, new_uuid
+from models import JobStatus, Policy, Race, User, new_uuid
 from racer.accounts.routes import router as accounts
 from racer.jobs.service import JobService
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
+from racer.races.desk import RaceDesk
 from racer.races.result_routes import router as race_results
 from racer.races.routes import router as races
 from racer.races.service import race_kind, reference_kind
@@ -107,9 +108,35 @@ class Rig:
         results: dict[str, Any] = (await self.http.get(f"/races/{race_id}/results")).json()
         return results
 
+    def finish(self, race_id: str, *scores_s: float) -> None:
+        """End a race under way that nobody flies as its job would: times in the entries' order."""
+        order = sorted(scores_s)
+        rows = [
+            {"id": number, "rank": 1 + order.index(score), "score_s": score, "status": "finished"}
+            for number, score in enumerate(scores_s, start=1)
+        ]
+        with self.app.state.database.session() as session:
+            job = session.get_one(Race, race_id).job
+            job.status, job.result = JobStatus.FINISHED, {"heats": [], "ranking": rows}
+            race_kind(self.settings).ended(session, job)
+
     def copies(self, race_id: str) -> list[str]:
         """What lies among the race's copies."""
         return sorted(f.name for f in (self.settings.data_dir / "races" / race_id).glob("*"))
+
+    def staged(self) -> list[str]:
+        """What lies in the folder of all races and is no race's."""
+        return [f.name for f in (self.settings.data_dir / "races").glob(".staged-*")]
+
+    def counted(self, race_id: str) -> int:
+        """What the database says that the race's copies take, bytes."""
+        with self.app.state.database.session(read_only=True) as session:
+            return int(session.get_one(Race, race_id).copies_bytes)
+
+    def measured(self, race_id: str) -> int:
+        """What they take, bytes."""
+        files = (self.settings.data_dir / "races" / race_id).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @asynccontextmanager
@@ -128,6 +155,7 @@ async def serving(
         async with (
             spine(app),
             PolicyService(settings, app.state.database) as app.state.policies,
+            RaceDesk(settings, app.state.database) as app.state.races,
             JobService(settings, app.state.database.session_factory, kinds) as app.state.jobs,
         ):
             yield

@@ -17,9 +17,20 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from models import Job, JobStatus, Policy, Race, RaceEntry, RaceStatus, Rating, User, utc_now
+from models import (
+    Job,
+    JobStatus,
+    Policy,
+    Race,
+    RaceEntry,
+    RaceStatus,
+    Rating,
+    ReferenceTime,
+    User,
+    utc_now,
+)
 from racer.races import ratings, references
-from racer.races.service import ended
+from racer.races.service import race_kind
 from racer.racing.elo import INITIAL, K, updated
 from racer.settings import Settings
 from racer.sim.track import shipped_text
@@ -60,13 +71,14 @@ def test_what_a_race_leaves_outlives_policies_and_users(settings: Settings, prog
     play(story())
 
 
-def test_a_board_has_the_best_of_each_network_and_its_rating(
+def test_a_board_has_the_best_of_each_competitor_and_its_rating(
     settings: Settings, programs: Path
 ) -> None:
     async def story() -> None:
         async with serving(settings, programs=programs) as rig:
             await rig.account("ada")
-            slow, fast = rig.keep("ada", 5.0), rig.keep("ada", 6.0)
+            await rig.account("bob")
+            slow, fast = rig.keep("ada", 5.0), rig.keep("bob", 6.0)
             times = []
             for _ in range(2):
                 race = await rig.race()
@@ -151,10 +163,11 @@ def _race_with_job(rig: Rig, speeds: tuple[float, ...] = ()) -> tuple[str, str]:
             race.entries.append(
                 RaceEntry(
                     number=number,
-                    username="ada",
+                    username=f"flies {speed:g}",
                     policy_name="p",
                     policy_version=1,
                     policy_sha256=f"{speed:064g}",
+                    competitor=f"{speed:064g}",
                 )
             )
         session.add(race)
@@ -169,7 +182,7 @@ def test_a_race_that_fails_says_why_and_leaves_no_ranks(settings: Settings) -> N
             with rig.app.state.database.session() as session:
                 job = session.get_one(Job, job_id)
                 job.status, job.error, job.finished_at = JobStatus.FAILED, "No.", utc_now()
-                ended(session, job)
+                race_kind(settings).ended(session, job)
             race = (await rig.http.get(f"/races/{race_id}")).json()
             assert (race["status"], race["error"]) == ("failed", "No.")
             assert [entry["rank"] for entry in race["entries"]] == [None, None]
@@ -182,7 +195,7 @@ def test_a_race_that_fails_says_why_and_leaves_no_ranks(settings: Settings) -> N
     play(story())
 
 
-def test_one_network_entered_twice_is_rated_once(settings: Settings) -> None:
+def test_one_competitor_entered_twice_is_rated_once(settings: Settings) -> None:
     async def story() -> None:
         async with serving(settings, executes=False) as rig:
             race_id, _ = _race_with_job(rig, (1.0, 1.0, 2.0))
@@ -229,17 +242,20 @@ def test_races_that_end_at_once_all_count(settings: Settings) -> None:
     play(story())
 
 
-def test_a_reference_is_asked_for_once_and_again_when_it_failed(settings: Settings) -> None:
+def test_a_reference_is_asked_for_once_and_one_that_failed_of_another_program(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         async with serving(settings, executes=False) as rig:
             race_id, _ = _race_with_job(rig)
             sessions = rig.app.state.database
+            own = references.revision()
 
             def ask() -> list[str]:
                 with sessions.session() as session:
                     references.ask_for(session, session.get_one(Race, race_id))
                 with sessions.session(read_only=True) as session:
-                    return [*session.scalars(select(Job.id).where(Job.kind == "reference"))]
+                    return sorted(session.scalars(select(Job.id).where(Job.kind == "reference")))
 
             jobs = ask()
             assert len(jobs) == 2
@@ -248,8 +264,14 @@ def test_a_reference_is_asked_for_once_and_again_when_it_failed(settings: Settin
                 job = session.get_one(Job, jobs[0])
                 job.status, job.error = JobStatus.FAILED, "No flight was found."
                 references.ended(session, job)
+            assert ask() == jobs
+            monkeypatch.setattr(references, "revision", lambda: "another program")
             assert len(ask()) == 3
             assert len(ask()) == 3
+            with sessions.session(read_only=True) as session:
+                rows = session.scalars(select(ReferenceTime)).all()
+                assert {row.revision for row in rows} == {own, "another program"}
+                assert [row.error for row in rows] == [None, None]
 
     play(story())
 
@@ -350,6 +372,7 @@ def test_a_race_can_be_cancelled_while_it_is_flown(
             ended = await rig.ended(race["id"])
             assert (ended["status"], ended["entries"][0]["rank"]) == ("cancelled", None)
             assert not process.is_running()
+            assert rig.copies(race["id"]) == []
             assert (await rig.http.get(f"/races/{race['id']}/results")).status_code == 409
             assert (await rig.http.get("/leaderboards/toledo")).json()["rows"] == []
 
@@ -362,8 +385,10 @@ def test_a_knockout_over_http_has_its_heats_in_the_replay(
     async def story() -> None:
         async with serving(sqlite_settings, programs=programs) as rig:
             await rig.account("ada")
+            await rig.account("bob")
             race = await rig.race(format="knockout", start="staggered", seeding="given")
-            policies = [rig.keep("ada", speed, "<b>&") for speed in (5.0, 5.5, 6.0)]
+            entered = (("ada", 5.0), ("bob", 5.5), ("ada", 6.0))
+            policies = [rig.keep(owner, speed, "<b>&") for owner, speed in entered]
             results = await rig.flown(race["id"], *policies)
             heats = [heat["name"] for heat in results["heats"]]
             assert heats == ["Semi-final 2", "Final"]
@@ -379,5 +404,6 @@ def test_a_knockout_over_http_has_its_heats_in_the_replay(
             assert sum("<b>&" in text for text in told) == 2  # a name is text, never markup
             elos = {row["policy_sha256"]: row["elo_change"] for row in results["ranking"]}
             assert sum(elos.values()) == pytest.approx(0.0)
+            assert max(elos.values()) > 1.0
 
     play(story())

@@ -19,6 +19,7 @@ from racer.sim.airframe import load_airframe
 from racer.sim.task import NO_SPREAD
 from racer.sim.track import load_track
 from tests.policy.rig import write_random_policy
+from tests.racing.pilots import exchange_network, pilot_network, write_pilot
 
 pytestmark = pytest.mark.usefixtures("compiled")
 TRACK, X500 = load_track("toledo"), load_airframe("x500")
@@ -113,6 +114,30 @@ def test_one_air_for_all_of_a_heat_and_another_for_the_next(
     calm = Stadium(TRACK, X500).fly(entrants[5.0], KEY)
     assert np.array_equal(one.position[0], calm.position[0])
     assert not np.array_equal(one.position[:20], calm.position[:20])
+
+
+def test_everybody_has_the_same_time_whatever_the_own_rates_and_limits(tmp_path: Path) -> None:
+    """Four laps at 200 actions a second are more steps than trainings ever fly."""
+    stadium = Stadium(dataclasses.replace(TRACK, laps=4), X500)
+    assert stadium.time_limit_s == 83  # 216 m at 3 m/s, and ten seconds
+    hover, ends = pilot_network(0.0, slowing=0.0, gain=0.0), {}
+    for hz, substeps, limit in ((10.0, 20, 8.0), (25.0, 8, 4.0), (200.0, 1, 8.0)):
+        folder = tmp_path / f"{hz:g}"
+        rates = {"control_hz": hz, "substeps": substeps, "velocity_limit_m_s": limit}
+        exchange_network(folder, hover, **rates)
+        entrant = admit(Entry(id=int(hz), name="hovers", policy=str(folder)), X500)
+        assert isinstance(entrant, Entrant)
+        assert stadium.refusal(entrant) is None
+        flight = stadium.fly(entrant, KEY)
+        ends[hz] = flight.end, round(flight.end_s, 6)
+    assert set(ends.values()) == {("timed_out", 83.0)}, ends
+
+
+def test_a_course_that_takes_too_long_at_a_policys_limit_is_refused(tmp_path: Path) -> None:
+    write_pilot(tmp_path, 2.0, velocity_limit_m_s=2.0)
+    slow = admit(Entry(id=1, name="slow", policy=str(tmp_path)), X500)
+    assert isinstance(slow, Entrant)
+    assert "takes too long at 2 m/s" in str(Stadium(TRACK, X500).refusal(slow))
 
 
 def test_keys_of_a_race_tell_nothing_of_each_other() -> None:
