@@ -213,12 +213,19 @@ def unread(folder: Path) -> list[str]:
     return found
 
 
+def limit_memory() -> None:
+    """Of a process that reads recordings: whatever is in them, the machine's stays the others'."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    ours = _MEMORY_BYTES if most == resource.RLIM_INFINITY else min(most, _MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (ours, ours))
+
+
 def main(arguments: list[str]) -> int:
     """Index a folder's recordings; 0 when all were read."""
     die_with_parent()
     os.nice(5)  # requests and the vehicle's clock go first
     configure_logging(os.environ.get("LOG_LEVEL", "INFO"), program="recordings")
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    limit_memory()
     folder = Path(arguments[0])
     for recording_id in unread(folder):
         with suppress(NotFoundError, ConflictError):  # deleted meanwhile, or written again

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple, Self
 
 import structlog
 
@@ -27,6 +28,7 @@ from racer.settings import REPOSITORY, Settings
 
 _PATIENCE_S = 10.0  # of who asks for a list; the reading goes on
 _LONGEST_S = 600.0  # of reading all that is new; half an hour of flight takes some ten seconds
+_WAITING = 4  # questions about recordings at once
 _SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 
 log = structlog.get_logger(__name__)
@@ -57,6 +59,7 @@ class FlightService:
         self.folder: Path = settings.data_dir.resolve() / "flights"
         self._indexing: asyncio.Task[None] | None = None
         self._turns = asyncio.Semaphore(1)  # of who enters a flight
+        self._asked = 0
 
     async def __aenter__(self) -> Self:
         """Nothing is read before somebody asks."""
@@ -83,19 +86,24 @@ class FlightService:
         except (UnavailableError, TimeoutError, OSError) as error:  # what there is, is told
             log.warning("recordings_not_read", error=repr(error))
 
-    async def run(self, module: str, *arguments: str, within_s: float) -> str:
-        """What a program of ours prints that reads a recording, when its turn comes.
+    async def ask(self, module: str, question: dict[str, Any], *, within_s: float) -> Any:
+        """What a program of ours answers that reads a recording, both in JSON, when its turn comes.
 
-        Raises UnavailableError when it fails or all of that takes longer.
+        Raises UnavailableError when it fails, all of that takes longer, or too many wait.
         """
+        if self._asked >= _WAITING:  # each of them keeps a thread of the server
+            raise UnavailableError("Other recordings are being read. Try again in a minute.")
+        self._asked += 1
         try:
             async with asyncio.timeout(within_s), self._turns:
-                return await _run(module, *arguments)
+                return json.loads(await _run(module, told=json.dumps(question)))
         except TimeoutError:
             raise UnavailableError(
                 f"Reading the recording takes longer than {within_s:.0f} s. Try again when the "
                 "server has less to do."
             ) from None
+        finally:
+            self._asked -= 1
 
     def _page(self, owner: Owner, before: str | None, limit: int) -> FlightPage:
         found: list[FlightOut] = []
@@ -131,22 +139,30 @@ def _index(path: Path) -> dict[str, Any]:
     return {}
 
 
-async def _run(module: str, *arguments: str) -> str:
+async def _run(module: str, *arguments: str, told: str = "") -> str:
+    """What it prints when it reads that."""
+    with TemporaryFile() as question:  # writing to a process that dies would raise anything
+        question.write(told.encode())
+        question.seek(0)
+        return await _said(module, arguments, question)
+
+
+async def _said(module: str, arguments: tuple[str, ...], question: IO[bytes]) -> str:
     inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=question,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         cwd=REPOSITORY,
         env=inherited | {PARENT_VARIABLE: str(os.getpid())},
     )
     try:
-        told, _ = await child.communicate()
+        said, _ = await child.communicate()
     finally:
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
     if child.returncode != 0:
         raise UnavailableError("The recordings could not be read; the server's log says why.")
-    return told.decode()
+    return said.decode()

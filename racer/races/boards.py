@@ -1,11 +1,12 @@
-"""Leaderboards: the best result of every network on a track, and how far from physics it is."""
+"""Leaderboards: the best result of every network and of every pilot on a track, and how far from
+physics it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, contains_eager, undefer
 
 from models import Race, RaceEntry, RaceStatus, Rating
@@ -29,7 +30,8 @@ def leaderboard(
     """Best times first; of equal ones the earlier."""
     course_s, lap_s = of_board(session, track_sha256, airframe, laps)
     found = _best(session, track_sha256, airframe, form=form, laps=laps, limit=limit)
-    elos = _elos(session, track_sha256, airframe, [entry.policy_sha256 for entry in found])
+    networks = [entry.policy_sha256 for entry in found if entry.policy_sha256 is not None]
+    elos = _elos(session, track_sha256, airframe, networks)
     target = course_s
     if form == "fastest_three":
         target = None if lap_s is None else 3.0 * lap_s
@@ -50,9 +52,14 @@ def leaderboard(
 def _best(
     session: Session, track_sha256: str, airframe: str, *, form: Format, laps: int, limit: int
 ) -> Sequence[RaceEntry]:
-    """One entry a network: its best, with its race."""
+    """One entry a network, or an account that flew by hand: its best, with its race."""
+    by_hand = RaceEntry.flight.is_not(None)
     place = func.row_number().over(
-        partition_by=RaceEntry.policy_sha256,
+        partition_by=(  # a name may be another's once its account is gone
+            RaceEntry.policy_sha256,
+            case((by_hand, RaceEntry.username)),
+            case((by_hand, RaceEntry.user_id)),
+        ),
         order_by=(RaceEntry.score_s, Race.finished_at, RaceEntry.id),
     )
     ranked = (
@@ -95,11 +102,12 @@ def _row(
     elos: dict[str, Rating],
 ) -> BoardRow:
     result: dict[str, Any] = entry.result or {}
-    rating = elos.get(entry.policy_sha256)
+    rating = elos.get(entry.policy_sha256 or "")
     score = float(entry.score_s or 0.0)
     return BoardRow(
         rank=rank,
         username=entry.username,
+        flown=entry.flown,
         policy_id=entry.policy_id,
         policy_name=entry.policy_name,
         policy_version=entry.policy_version,

@@ -50,9 +50,14 @@ def require_room(session: Session, organiser: User) -> None:
 def get_open(session: Session, race_id: str) -> Race:
     """The race, locked; ConflictError unless it takes entries."""
     race = get(session, race_id, lock=True)
+    require_open(race)
+    return race
+
+
+def require_open(race: Race) -> None:
+    """ConflictError unless it takes entries."""
     if race.status is not RaceStatus.OPEN:
         raise ConflictError(f"The race is {race.status}: it takes and gives back no entries.")
-    return race
 
 
 def get_policy(session: Session, policy_id: str) -> Policy:

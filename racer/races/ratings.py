@@ -13,15 +13,16 @@ from racer.racing.elo import INITIAL, updated
 
 
 def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
-    """Change the ratings of everybody who flew, and note it in the entries.
+    """Change the ratings of all networks that flew, and note it in the entries. Flights by hand
+    are not rated: they were flown before, as often as their pilot liked.
 
     One network that was entered twice counts once, with its better rank. A race of one network
     changes nothing.
     """
     best: dict[str, int] = {}
     for entry in flown:
-        if entry.rank is not None:
-            best[entry.policy_sha256] = min(entry.rank, best.get(entry.policy_sha256, entry.rank))
+        if entry.rank is not None and (sha256 := entry.policy_sha256) is not None:
+            best[sha256] = min(entry.rank, best.get(sha256, entry.rank))
     ratings = _locked(session, race, best)
     numbers = {sha256: number for number, sha256 in enumerate(best)}
     before = {numbers[sha256]: rating.elo for sha256, rating in ratings.items()}
@@ -30,6 +31,8 @@ def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
         rating.elo = after[numbers[sha256]]
         rating.games += len(best) > 1
     for entry in flown:
+        if entry.policy_sha256 is None:
+            continue
         number = numbers[entry.policy_sha256]
         entry.elo, entry.elo_change = after[number], after[number] - before[number]
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.exc import IntegrityError
 
-import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
 from models import Policy, Race, RaceEntry, RaceStatus, User, new_uuid, utc_now
@@ -21,11 +20,10 @@ from racer.errors import (
     InvalidInputError,
     NotFoundError,
     RacerError,
-    UnauthorizedError,
 )
 from racer.jobs.service import JobService
 from racer.policies.service import PolicyService
-from racer.races import pinned, queries, service, views
+from racer.races import by_hand, pinned, queries, service, views
 from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, RacePage
 from racer.racing.config import MOST, race_config
 from racer.racing.rules import check_manifest
@@ -62,10 +60,18 @@ Policies = Annotated[PolicyService, Depends(_policies)]
 RacesFolder = Annotated[Path, Depends(_races_folder)]
 
 
+def _hangar(request: Request, races: RacesFolder) -> by_hand.Hangar:
+    state = request.app.state
+    return by_hand.Hangar(state.database, state.flights, races)
+
+
+Hangar = Annotated[by_hand.Hangar, Depends(_hangar)]
+
+
 @router.post("", summary="Make a race", status_code=201, responses=_WRITING)
 def make_race(wanted: RaceIn, session: SessionDep, visitor: OptionalUser) -> RaceOut:
     """It takes entries until its organiser starts it."""
-    organiser = _organiser(session, wanted, visitor)
+    organiser = by_hand.account(session, wanted.username, visitor)
     queries.require_room(session, organiser)
     if wanted.airframe not in airframe_names():
         raise InvalidInputError(
@@ -113,7 +119,12 @@ def read_race(race_id: str, session: SessionDep) -> RaceOut:
     return views.whole(queries.get(session, race_id))
 
 
-@router.post("/{race_id}/entries", summary="Enter a policy", status_code=201, responses=_WRITING)
+@router.post(
+    "/{race_id}/entries",
+    summary="Enter a policy or a flight by hand",
+    status_code=201,
+    responses=_WRITING,
+)
 def enter(
     race_id: str,
     wanted: EntryIn,
@@ -121,14 +132,21 @@ def enter(
     session: SessionDep,
     visitor: OptionalUser,
     policies: Policies,
-    folder: RacesFolder,
+    hangar: Hangar,
 ) -> EntryOut:
-    """The policy as it is now: its files are copied, so it may be deleted afterwards."""
-    policy = queries.get_policy(session, wanted.policy_id)
+    """The policy as it is now, or the flight as it was recorded: its files are copied, so it may be
+    deleted afterwards."""
+    if wanted.flight is not None:
+        visitor_id = None if visitor is None else visitor.id
+        session.commit()  # nobody holds the database while the recording is read
+        return by_hand.enter(
+            hangar, race_id, wanted.flight, username=wanted.username, visitor_id=visitor_id
+        )
+    policy = queries.get_policy(session, wanted.policy_id or "")
     require_write_access(policy.user, visitor)
     race = queries.get_open(session, race_id)
     entry = _entry(race, policy)
-    copy = folder / race.id / entry.id
+    copy = hangar.races / race.id / entry.id
     manifest = pinned.pin(policies.folder_of(policy.id), copy, sha256=policy.sha256)
     try:
         check_manifest(manifest, race.airframe)
@@ -207,19 +225,6 @@ async def cancel_race(
     """By its organiser, until it has finished."""
     if job_id is not None:
         await jobs.cancel(job_id)
-
-
-def _organiser(session: SessionDep, wanted: RaceIn, visitor: User | None) -> User:
-    if wanted.username is None:
-        if visitor is None:
-            raise UnauthorizedError(
-                "Say who organises the race: sign in, or name an account without a password as "
-                "'username'."
-            )
-        return visitor
-    organiser = crud.get_user(session, wanted.username)
-    require_write_access(organiser, visitor)
-    return organiser
 
 
 def _require_owner(owner: User | None, visitor: User | None) -> None:
