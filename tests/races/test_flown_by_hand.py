@@ -139,6 +139,14 @@ def test_a_board_has_one_row_of_each_pilot(settings: Settings, programs: Path) -
                 session.execute(update(RaceEntry).values(username="ada"))
             board = (await rig.http.get("/leaderboards/toledo")).json()
             assert len(board["rows"]) == 2
+            # and so have two whose accounts are gone
+            with rig.app.state.database.session() as session:
+                his = RaceEntry.user_id == bob["id"]
+                session.execute(update(RaceEntry).where(his).values(username="bob"))
+                for user in session.scalars(select(User)):
+                    session.delete(user)
+            board = (await rig.http.get("/leaderboards/toledo")).json()
+            assert [row["username"] for row in board["rows"]] == ["ada", "bob"]
 
     play(story())
 
