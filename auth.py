@@ -23,6 +23,7 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
+from sqlalchemy.orm import Session
 
 import crud
 from database import SessionDep
@@ -80,12 +81,15 @@ def create_token(user: User, secret_key: str, *, now: float | None = None) -> st
 
 def _optional_user(request: Request, session: SessionDep, token: Token) -> User | None:
     """The token's user; None without a token. Raises UnauthorizedError for a bad token."""
-    if token is None:
-        return None
+    return None if token is None else user_of(session, token, request.app.state.secret_key)
+
+
+def user_of(session: Session, token: str, secret_key: str) -> User:
+    """The token's user. Raises UnauthorizedError for a bad token."""
     try:
         claims = jwt.decode(
             token,
-            request.app.state.secret_key,
+            secret_key,
             algorithms=[_ALGORITHM],
             options={"require_exp": True, "require_sub": True},
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from math import radians
+from math import hypot, radians
 
 from racer.errors import ConfigurationError
 from racer.flight.authority import Patience
@@ -69,7 +69,9 @@ def _recorder(settings: Settings, topics: Topics) -> Recorder | None:
     if settings.flight_recordings_mb == 0:
         return None
     max_bytes = settings.flight_recordings_mb * 10**6
-    return fork_recorder(settings.data_dir / "flights", topics, max_bytes=max_bytes)
+    wind = hypot(settings.vehicle_wind_east, settings.vehicle_wind_north)
+    about = {"airframe": settings.airframe, "wind_speed_m_s": f"{wind:.3f}"}
+    return fork_recorder(settings.data_dir / "flights", topics, max_bytes=max_bytes, about=about)
 
 
 def _rules(settings: Settings) -> Rules:

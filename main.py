@@ -25,6 +25,8 @@ from racer.control.service import ControlService
 from racer.errors import ConfigurationError
 from racer.evaluations.routes import router as evaluations
 from racer.evaluations.service import evaluation_kind
+from racer.flights.routes import router as flights
+from racer.flights.service import FlightService
 from racer.jobs.service import JobService
 from racer.policies.routes import LARGE_BODIES
 from racer.policies.routes import router as policies
@@ -49,6 +51,7 @@ log = structlog.get_logger(__name__)
 ROUTERS = (
     accounts,
     control,
+    flights,
     training,
     runs,
     policies,
@@ -74,6 +77,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with (
         spine(app),
         ControlService(settings, find_policy=find_policy) as app.state.control,
+        FlightService(settings) as app.state.flights,
         PolicyService(settings, app.state.database) as app.state.policies,
         TrainingService(
             settings, app.state.database.session_factory, heard=app.state.policies.wake

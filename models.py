@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -394,7 +394,8 @@ class Race(Base):
 
 
 class RaceEntry(Base):
-    """A policy in a race; its files are copied, and its result outlives it and its owner."""
+    """A policy in a race, or a flight by hand; its files are copied, and its result outlives them
+    and their owner."""
 
     __tablename__ = "race_entries"
     __table_args__ = (
@@ -412,9 +413,10 @@ class RaceEntry(Base):
         ForeignKey("policies.id", ondelete="SET NULL"), index=True
     )
     username: Mapped[str] = mapped_column(String(64))
-    policy_name: Mapped[str] = mapped_column(String(200))
-    policy_version: Mapped[int]
-    policy_sha256: Mapped[str] = mapped_column(String(64), index=True)  # of policy.onnx
+    policy_name: Mapped[str | None] = mapped_column(String(200))  # null: flown by hand
+    policy_version: Mapped[int | None]
+    policy_sha256: Mapped[str | None] = mapped_column(String(64), index=True)  # of policy.onnx
+    flight: Mapped[str | None] = mapped_column(String(64))  # the recording, of a flight by hand
     competitor: Mapped[str] = mapped_column(String(64))  # racer.racing.competitors
     rank: Mapped[int | None]
     score_s: Mapped[float | None]  # the time that counts in the race's format
@@ -425,6 +427,11 @@ class RaceEntry(Base):
 
     race: Mapped[Race] = relationship(back_populates="entries")
     user: Mapped[User | None] = relationship()
+
+    @property
+    def flown(self) -> Literal["policy", "hand"]:
+        """By what."""
+        return "policy" if self.flight is None else "hand"
 
 
 class Rating(Base):

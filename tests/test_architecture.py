@@ -18,6 +18,7 @@ SLICES = (
     "policies",
     "accounts",
     "control",
+    "flights",
     "training",
     "cameras",
     "console",

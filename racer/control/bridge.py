@@ -27,7 +27,7 @@ from sensor_msgs.msg import BatteryState
 from std_msgs.msg import String
 
 from racer.control.presence import ControllerPresence
-from racer.flight.authority import Lease
+from racer.flight.authority import Account, Lease
 from racer.flight.commands import STICKS, Order, boot_id
 from racer.flight.middleware import ros_environment
 from racer.flight.topics import CONTROLLER_NODE, topics_of
@@ -137,9 +137,11 @@ class Bridge:
         """Send where the sticks stand: racer.flight.commands says what they hold."""
         self._send({"type": STICKS, **sticks}, lease)
 
-    def publish_presence(self, lease: Lease, present: bool) -> None:
-        """Tell the controller whether the lease's pilot is there."""
-        fields = {"lease": asdict(lease), "present": present}
+    def publish_presence(self, lease: Lease, present: bool, account: Account | None) -> None:
+        """Tell the controller whether the lease's pilot is there, and the recording who that is."""
+        fields: dict[str, Any] = {"lease": asdict(lease), "present": present}
+        if account is not None:
+            fields["account"] = asdict(account)
         self._presence_out.publish(String(data=json.dumps(fields)))
 
     def _send(self, envelope: dict[str, Any], lease: Lease | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from racer.errors import ConflictError
-from racer.flight.authority import Lease
+from racer.flight.authority import Account, Lease
 
 LEASE_S = 30.0  # of silence, after which somebody else may take the controls
 
@@ -23,6 +23,7 @@ class Holder:
     id: str
     name: str
     seen_s: float  # their last word
+    account: Account | None = None  # None: a pilot without one
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import structlog
 from racer.control.events import Events
 from racer.control.lease import Controls, Holder
 from racer.errors import ConflictError, NotFoundError, UnavailableError
-from racer.flight.authority import Lease
+from racer.flight.authority import Account, Lease
 from racer.flight.ratekeeper import Ratekeeper
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FROZEN_S = 1.0  # without a beat: this process was stopped
 _THAW_S = 1.0  # afterwards, what waited for us meanwhile comes in
 BEAT_S = 1.0  # a client that sends heartbeats is gone after so long without any word
 
-TellPresence = Callable[[Lease, bool], None]
+TellPresence = Callable[[Lease, bool, Account | None], None]
 
 
 class Pilot:
@@ -65,7 +65,7 @@ class Pilots:
     """All of them, and the lease between them. Belongs to one event loop."""
 
     def __init__(self, events: Events, tell: TellPresence) -> None:
-        """`tell` the controller whether the lease's pilot is there."""
+        """`tell` the controller whether the lease's pilot is there, and whose account that is."""
         self._events, self._tell = events, tell
         self._clock = asyncio.get_running_loop().time
         self._controls = Controls(uuid4().hex)
@@ -73,9 +73,9 @@ class Pilots:
         self._ran_s: float | None = None  # when it was last seen to run, from the first beat on
         self._thawed_s = -inf
 
-    def join(self, name: str) -> Pilot:
-        """A client that comes."""
-        pilot = Pilot(Holder(uuid4().hex, name, self._clock()), self._clock)
+    def join(self, name: str, account: Account | None = None) -> Pilot:
+        """A client that comes; `account` has been checked by who calls."""
+        pilot = Pilot(Holder(uuid4().hex, name, self._clock(), account), self._clock)
         self._pilots[pilot.id] = pilot
         return pilot
 
@@ -85,9 +85,9 @@ class Pilots:
             self.release(pilot)
 
     @contextmanager
-    def pilot(self, name: str) -> Iterator[Pilot]:
+    def pilot(self, name: str, account: Account | None = None) -> Iterator[Pilot]:
         """A client, until the end of the block."""
-        pilot = self.join(name)
+        pilot = self.join(name, account)
         try:
             yield pilot
         finally:
@@ -96,8 +96,8 @@ class Pilots:
     def step_away(self, pilot: Pilot, *, away: bool) -> None:
         """A page lost its connection, or has it again; it keeps the controls meanwhile."""
         pilot.away = away
-        if (lease := self.lease_of(pilot)) is not None:
-            self._tell(lease, pilot.present)
+        if self.lease_of(pilot) is not None:
+            self._tell_of(pilot)
 
     @property
     def flying(self) -> Pilot | None:
@@ -129,7 +129,7 @@ class Pilots:
         """Give the controls back; no harm by one who has none."""
         lease = self._controls.lease
         if self._controls.release(pilot.holder):
-            self._tell(lease, False)
+            self._tell(lease, False, pilot.holder.account)
             self._changed()
 
     def ask(self, pilot: Pilot) -> None:
@@ -170,7 +170,7 @@ class Pilots:
             await keeper.wait()
             self._notice_freeze()
             if (flying := self.flying) is not None:
-                self._tell(self._controls.lease, flying.present)
+                self._tell_of(flying)
 
     def _notice_freeze(self) -> None:
         """Whether this process was stopped (SIGSTOP, a suspended machine): the first to run again
@@ -183,9 +183,12 @@ class Pilots:
             log.warning("this process was stopped", for_s=round(stopped_s, 1))
             self._thawed_s = now_s
 
+    def _tell_of(self, flying: Pilot) -> None:
+        self._tell(self._controls.lease, flying.present, flying.holder.account)
+
     def _changed(self) -> None:
         if (flying := self.flying) is not None:
-            self._tell(self._controls.lease, flying.present)
+            self._tell_of(flying)
         self._events.broadcast({"type": "lease", **self.status()})
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, WebSocket
 
 import crud
 from auth import OptionalUser, require_write_access
 from database import SessionDep
 from models import UserDroneModel
+from racer.control.accounts import accepted_protocol, account_of
 from racer.control.dependencies import ControlDep
 from racer.control.schemas import DroneOut, SimulationOut, Telemetry
 from racer.control.simulation import SimulationAnswer
 from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
-from racer.errors import NotFoundError, UnavailableError
+from racer.errors import NotFoundError, RacerError, UnavailableError
+from racer.web.origins import refuse_socket
 from schemas import ErrorOut
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["flying"])
 _BAD_PARAMETER = 1008
 _Responses = dict[int | str, dict[str, Any]]
@@ -44,10 +48,20 @@ OwnModel = Annotated[UserDroneModel, Depends(_own_model, scope="function")]
 
 
 @router.websocket("/ws/control")
-async def control_socket(websocket: WebSocket, control: ControlDep, pilot: str = "") -> None:
-    """Fly: plain text commands or sticks in, JSON answers out; `pilot` is a name for the others."""
-    await websocket.accept()
-    await ControlSession(websocket, control, pilot).run()
+async def control_socket(
+    websocket: WebSocket, control: ControlDep, pilot: str = "", username: str = ""
+) -> None:
+    """Fly: plain text commands or sticks in, JSON answers out; `pilot` is a name for the others,
+    `username` the account whose flights these are."""
+    try:
+        account = await account_of(websocket, username)
+    except RacerError as error:
+        log.warning("pilot refused", username=username[:64], reason=error.message)
+        await refuse_socket(websocket, error.message)
+        return
+    await websocket.accept(subprotocol=accepted_protocol(websocket))
+    name = pilot or (account.username if account else "")
+    await ControlSession(websocket, control, name, account).run()
 
 
 @router.websocket("/ws/telemetry")

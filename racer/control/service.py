@@ -28,7 +28,7 @@ from racer.control.supervisor import Supervisor, Surroundings
 from racer.control.telemetry import TelemetryHub, lease_in_state, state_fields
 from racer.errors import InvalidInputError, RacerError, UnavailableError
 from racer.flight.admission import OPEN
-from racer.flight.authority import Lease
+from racer.flight.authority import Account, Lease
 from racer.flight.commands import (
     COMMAND_NAMES,
     PREEMPTED,
@@ -233,8 +233,8 @@ class ControlService:
     def _publish(self, order: Order, command_id: str, lease: Lease | None) -> None:
         self._bridge.publish(order, command_id, lease)
 
-    def _tell_presence(self, lease: Lease, present: bool) -> None:
-        self._bridge.publish_presence(lease, present)
+    def _tell_presence(self, lease: Lease, present: bool, account: Account | None) -> None:
+        self._bridge.publish_presence(lease, present, account)
 
     def _flyable(self) -> bool:
         """Whether a command sent now is heard, and by our own vehicle too if we run it."""

@@ -22,6 +22,7 @@ from racer.control.pilots import Pilot
 from racer.control.service import ControlService, parse_command
 from racer.errors import ConflictError, InvalidInputError, RacerError, UnavailableError
 from racer.flight.admission import OPEN
+from racer.flight.authority import Account
 from racer.flight.commands import (
     COMMAND_NAMES,
     STICKS,
@@ -73,11 +74,18 @@ class Allowance:
 class ControlSession:
     """One pilot's socket, from accept to close."""
 
-    def __init__(self, socket: WebSocket, control: ControlService, name: str = "") -> None:
-        """`name`: what other pilots see."""
+    def __init__(
+        self,
+        socket: WebSocket,
+        control: ControlService,
+        name: str = "",
+        account: Account | None = None,
+    ) -> None:
+        """`name`: what other pilots see; `account`: whose flights they are, checked."""
         self._socket = socket
         self._control = control
         self._name = name.strip()[:_MAX_NAME] or "A pilot"
+        self._account = account
         # Clients of the seed's protocol, which knows no leases, are not told of them.
         self._knows_leases = bool(name)
         self._pilot: Pilot
@@ -91,7 +99,8 @@ class ControlSession:
     async def run(self) -> None:
         """Talk until the client leaves or is asked to."""
         control = self._control
-        with control.events.subscribe() as events, control.pilots.pilot(self._name) as self._pilot:
+        pilot = control.pilots.pilot(self._name, self._account)
+        with control.events.subscribe() as events, pilot as self._pilot:
             try:
                 goodbye = await first_of(self._read(), self._write(), self._relay(events))
             finally:

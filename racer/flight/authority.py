@@ -29,6 +29,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Whose a lease's pilot is, as the bridge has checked. The controller only records it."""
+
+    id: int
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
 class Patience:
     """How long silence is borne, s."""
 

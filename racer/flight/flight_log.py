@@ -13,7 +13,7 @@ import fcntl
 import shutil
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import structlog
 from mcap.exceptions import McapError
-from mcap.records import Channel, Message, Schema
+from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC, Writer
 from zstandard import ZstdError
@@ -35,8 +35,9 @@ _AROUND_NS = 5_000_000_000  # recorded before and after a flight
 _AGAIN_NS = 10_000_000_000  # between tries on a disk that refuses
 _BEFORE = 2_000_000  # bytes kept on the ground: more than five seconds of sticks and telemetry
 _CHUNK = 32 * 1024  # bytes: about a second of flight
-_LARGEST = 64 * 1024 * 1024  # bytes of a file: about half an hour
+LARGEST = 64 * 1024 * 1024  # bytes of a file: about half an hour
 _FILES = 8  # at least so many share the bound, so that a rotation forgets little
+ABOUT = "vehicle"  # metadata: which airframe flew, in which wind
 _LEAVE_FREE = 256 * 1024 * 1024  # bytes of the disk that others need, the database first
 
 
@@ -61,12 +62,20 @@ class FlightLog:
     """The files of one drone. Nothing raises: what cannot be written is said once and left out."""
 
     def __init__(
-        self, folder: Path, drone: int, streams: Sequence[Stream], *, max_bytes: int
+        self,
+        folder: Path,
+        drone: int,
+        streams: Sequence[Stream],
+        *,
+        max_bytes: int,
+        about: Mapping[str, str] | None = None,
     ) -> None:
+        """`about` the vehicle: said at the beginning of each file, as metadata `ABOUT`."""
         self.folder, self.drone = folder, drone
+        self._about = dict(about or {})
         self._streams = [(stream, definition(stream.type_name)) for stream in streams]
         self._max_bytes = max_bytes
-        self._file_bytes = min(_LARGEST, max_bytes // _FILES)
+        self._file_bytes = min(LARGEST, max_bytes // _FILES)
         self._before: deque[Entry] = deque()
         self._before_bytes = 0
         self._file: _File | None = None
@@ -113,7 +122,7 @@ class FlightLog:
         self._make_room()
         began = datetime.fromtimestamp(self._before[0].stamp_ns * 1e-9, UTC)
         name = f"{began:%Y-%m-%dT%H-%M-%S.%f}Z_drone{self.drone}.mcap"
-        self._file = _File(self.folder / name, self._streams)
+        self._file = _File(self.folder / name, self._streams, self._about)
         for entry in self._before:
             self._file.write(entry)
         self._before.clear()
@@ -150,13 +159,17 @@ class FlightLog:
 class _File:
     """One MCAP file. Locked while it is written, so that nobody mends it."""
 
-    def __init__(self, path: Path, streams: Sequence[tuple[Stream, str]]) -> None:
+    def __init__(
+        self, path: Path, streams: Sequence[tuple[Stream, str]], about: dict[str, str]
+    ) -> None:
         """`streams`: each with its type's definition."""
         new = path.with_suffix(".new")
         self._output = new.open("xb")
         fcntl.flock(self._output, fcntl.LOCK_EX)
         new.rename(path)  # it was never there without the lock
         self._writer = _writer(self._output)
+        if about:
+            self._writer.add_metadata(ABOUT, about)
         self._channels = [_channel(self._writer, *stream) for stream in streams]
 
     def write(self, entry: Entry) -> None:
@@ -245,11 +258,13 @@ def _copy(source: BinaryIO, writer: Writer) -> None:
     channels: dict[int, int] = {}
     # Whatever stands where a recording broke off; all before it has passed its checksums.
     with suppress(McapError, ValueError, struct.error, ZstdError):
-        for record in StreamReader(source, validate_crcs=True, record_size_limit=_LARGEST).records:
+        for record in StreamReader(source, validate_crcs=True, record_size_limit=LARGEST).records:
             if isinstance(record, Schema) and record.id not in schemas:
                 schemas[record.id] = writer.register_schema(
                     record.name, record.encoding, record.data
                 )
+            elif isinstance(record, Metadata):
+                writer.add_metadata(record.name, record.metadata)
             elif isinstance(record, Channel) and record.id not in channels:
                 channels[record.id] = writer.register_channel(
                     record.topic, record.message_encoding, schemas[record.schema_id]

@@ -38,6 +38,7 @@ from racer.sim.track import Track
 
 MAX_RACE_S = 180.0  # the longest race that a command waits for
 _START_CLEARANCE_M = 0.5  # of the hull above the ground: a race starts in the air
+_ANY_SPEED = 1000.0  # m/s: no course takes too long at it
 _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -122,7 +123,6 @@ def make_plan(policy: Policy) -> RacePlan:
         )
     radius = policy.airframe.body.collision_radius_m
     ground = float(track.bounds_min[2])
-    x, y, z = (float(part) for part in track.start_position)
     tilt = limits.tilt_deg + TILT_SLACK_DEG if manifest.action_space == "velocity" else 180.0
     return RacePlan(
         name=track.name,
@@ -131,7 +131,7 @@ def make_plan(policy: Policy) -> RacePlan:
         seen_obstacles=manifest.seen_obstacles,
         period_s=manifest.dt,
         course=make_course(task, track, radius_m=radius),
-        start=(x, y, max(z, ground + radius + _START_CLEARANCE_M)),
+        start=start_of(track, radius_m=radius),
         start_yaw=track.start_yaw,
         ground_m=ground,
         limits=limits.velocity,
@@ -139,6 +139,18 @@ def make_plan(policy: Policy) -> RacePlan:
         envelope=make_envelope(task, radius_m=radius, speed_m_s=limits.velocity_m_s, tilt_deg=tilt),
         time_limit_s=seconds,
     )
+
+
+def start_of(track: Track, *, radius_m: float) -> Vector:
+    """Where a race begins, m ENU: in the air, also where the course begins on the ground."""
+    x, y, z = (float(part) for part in track.start_position)
+    return x, y, max(z, float(track.bounds_min[2]) + radius_m + _START_CLEARANCE_M)
+
+
+def course_of(track: Track, *, radius_m: float) -> Course:
+    """A track as the judge wants it, for whoever flies it without a policy."""
+    task = make_task(track, Settings(), velocity_limit_m_s=_ANY_SPEED, yaw_limit_deg_s=90.0)
+    return make_course(task, track, radius_m=radius_m)
 
 
 def make_course(task: Task, track: Track, *, radius_m: float) -> Course:

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -54,15 +55,17 @@ class Recorder:
                 log.warning("the flight recorder lost messages", topic=topic, error=str(error))
 
 
-def fork_recorder(folder: Path, topics: Topics, *, max_bytes: int) -> Recorder:
+def fork_recorder(
+    folder: Path, topics: Topics, *, max_bytes: int, about: Mapping[str, str]
+) -> Recorder:
     """Fork it; before anything starts a thread. `folder` need not exist; this drone's files take
-    `max_bytes` of it at most."""
+    `max_bytes` of it at most. `about` is said in each file."""
     hears, speaks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def work() -> None:
         os.setsid()  # who ends the controller's processes lets it finish its file
         streams = [Stream(topic, kind) for topic, kind in topics.types.items()]
-        _write(hears, FlightLog(folder, topics.drone, streams, max_bytes=max_bytes))
+        _write(hears, FlightLog(folder, topics.drone, streams, max_bytes=max_bytes, about=about))
 
     fork_companion("recorder", hears.fileno(), work)
     hears.close()

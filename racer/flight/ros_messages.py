@@ -9,12 +9,14 @@ from math import cos, nan, sin
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import BatteryState
+from sensor_msgs.msg import BatteryState, TimeReference
 
 from racer.flight.authority import Lease
 from racer.flight.commands import BodyRates, BodyVelocity, Place
 from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.state import FlightState
+
+_LAST_S = 2.0**31 - 1.0
 
 
 def state_json(state: FlightState, lease: Lease | None, *, present: bool, lag_s: float) -> str:
@@ -45,6 +47,15 @@ def odometry_message(sample: OdometrySample, stamp: Time) -> Odometry:
     orientation.w, orientation.x, orientation.y, orientation.z = sample.quaternion
     twist.linear.x, twist.linear.y, twist.linear.z = sample.velocity_body
     twist.angular.x, twist.angular.y, twist.angular.z = sample.angular_velocity
+    return message
+
+
+def clock_message(sample: OdometrySample, stamp: Time) -> TimeReference:
+    """What the vehicle's own clock showed at the odometry of that stamp."""
+    message = TimeReference()
+    message.header.stamp, message.source = stamp, "vehicle"
+    whole, rest = divmod(min(max(sample.stamp_s, 0.0), _LAST_S), 1.0)  # or it is no Time
+    message.time_ref = Time(sec=int(whole), nanosec=int(1e9 * rest))
     return message
 
 

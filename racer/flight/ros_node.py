@@ -31,6 +31,7 @@ from racer.flight.px4 import BatterySample, OdometrySample
 from racer.flight.recorder import Recorder
 from racer.flight.ros_messages import (
     battery_message,
+    clock_message,
     odometry_message,
     place_message,
     rates_message,
@@ -157,7 +158,10 @@ class ControllerNode:
 
     def publish_odometry(self, sample: OdometrySample) -> None:
         """Where the vehicle is and how it moves, stamped with wall time."""
-        self._publish(self._topics.odometry, odometry_message(sample, self._now()))
+        stamp = self._now()
+        self._publish(self._topics.odometry, odometry_message(sample, stamp))
+        if self._recorder is not None:
+            self._record(self._topics.clock, serialize_message(clock_message(sample, stamp)))
 
     def publish_battery(self, sample: BatterySample) -> None:
         """What the battery says."""

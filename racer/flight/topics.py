@@ -27,6 +27,7 @@ class Topics:
     velocity_setpoint: str  # in recordings only: geometry_msgs/TwistStamped
     rates_setpoint: str  # likewise
     place_setpoint: str  # likewise: geometry_msgs/PoseStamped
+    clock: str  # likewise: sensor_msgs/TimeReference, the vehicle's clock at each odometry
 
     @property
     def types(self) -> dict[str, str]:
@@ -43,6 +44,7 @@ class Topics:
             self.velocity_setpoint: twist,
             self.rates_setpoint: twist,
             self.place_setpoint: "geometry_msgs/msg/PoseStamped",
+            self.clock: "sensor_msgs/msg/TimeReference",
         }
 
 
@@ -64,4 +66,5 @@ def topics_of(instance: int) -> Topics:
         velocity_setpoint=f"{own}/setpoint/velocity",
         rates_setpoint=f"{own}/setpoint/rates",
         place_setpoint=f"{own}/setpoint/place",
+        clock=f"{own}/clock",
     )

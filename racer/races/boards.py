@@ -102,6 +102,7 @@ def _row(
     return BoardRow(
         rank=rank,
         username=entry.username,
+        flown=entry.flown,
         policy_id=entry.policy_id,
         policy_name=entry.policy_name,
         policy_version=entry.policy_version,

@@ -8,9 +8,10 @@ waits for the disk, so call it in threads.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import structlog
 from sqlalchemy import select
@@ -31,6 +32,8 @@ from racer.racing.rules import check_manifest
 from racer.settings import Settings
 
 _AT_ONCE = 500  # ids of one statement
+# Looks at everything again within the transaction, and locks the race.
+EntryOf: TypeAlias = Callable[[Session], tuple[Race, RaceEntry]]
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +66,11 @@ class RaceDesk:
     ) -> None:
         """Nothing goes on by itself."""
 
+    @property
+    def database(self) -> Database:
+        """Where the races are."""
+        return self._database
+
     def enter(
         self, race_id: str, policy_id: str, *, visitor: User | None, policies: PolicyService
     ) -> EntryOut:
@@ -79,38 +87,48 @@ class RaceDesk:
             _check_takes(race, policy)
         manifest, files = pinned.read(policies.folder_of(policy_id), sha256=policy.sha256)
         check_manifest(manifest, race.airframe)
+
+        def entry_of(session: Session) -> tuple[Race, RaceEntry]:
+            held = queries.hold_policy(session, policy)
+            race = queries.get(session, race_id, lock=True)
+            _check_takes(race, held)
+            return race, _entry(race, held, manifest)
+
+        return self.keep(files, entry_of)
+
+    def keep(self, files: Mapping[str, bytes], entry_of: EntryOf) -> EntryOut:
+        """Make the entry and its copy, all of it or nothing. Raises what `entry_of` raises,
+        ConflictError when RACES_MB are full, UnavailableError when the disk is."""
         with pinned.disk_in_words(), self.copies.staged(files) as staged:
-            size_bytes = sum(map(len, files.values()))
-            entry, evicted = self._record(staged, race, policy, manifest, size_bytes)
+            entry, evicted = self._record(staged, sum(map(len, files.values())), entry_of)
         for old in evicted:
             self.copies.remove(old)
             log.info("race_copies_removed", race_id=old)
         return entry
 
     def _record(
-        self, staged: Path, race: Race, policy: Policy, manifest: Manifest, size_bytes: int
+        self, staged: Path, size_bytes: int, entry_of: EntryOf
     ) -> tuple[EntryOut, list[str]]:
         """The row and the place of what was staged, unless something has changed meanwhile; and the
         races whose copies must go for it."""
-        race_id, entry_id = race.id, new_uuid()
+        race_id, entry_id = "", new_uuid()
         try:
             with self._database.session() as session:
-                policy = queries.hold_policy(session, policy)
-                race = queries.get(session, race_id, lock=True)
-                _check_takes(race, policy)
+                race, entry = entry_of(session)
+                race_id, entry.id = race.id, entry_id
                 evicted = queries.make_room(session, size_bytes, self._quota_bytes)
                 race.copies_bytes += size_bytes
-                entry = _entry(entry_id, race, policy, manifest)
                 session.add(entry)
                 session.flush()
                 self.copies.settle(staged, race_id, entry_id)
                 return views.entry_out(entry), evicted
         except DBAPIError as error:
-            if not error.connection_invalidated:  # else nobody knows whether there is a row
+            if race_id and not error.connection_invalidated:  # else nobody knows if there is a row
                 self.copies.remove(race_id, entry_id)
             raise
         except Exception:
-            self.copies.remove(race_id, entry_id)
+            if race_id:
+                self.copies.remove(race_id, entry_id)
             raise
 
     def delete(self, race_id: str, *, visitor: User | None) -> str | None:
@@ -167,21 +185,18 @@ def _kept(race: Race) -> set[str]:
 
 def _check_takes(race: Race, policy: Policy) -> None:
     """Raises ConflictError when the race is closed or full or the policy is in it."""
-    queries.require_open(race)
-    if len(race.entries) >= race.max_entrants:
-        raise ConflictError(f"The race is full: it takes {race.max_entrants} entries.")
+    queries.require_place(race)
     if any(entry.policy_id == policy.id for entry in race.entries):
         raise ConflictError("That policy is in the race already.")
     service.check_grid(race, len(race.entries) + 1)
 
 
-def _entry(entry_id: str, race: Race, policy: Policy, manifest: Manifest) -> RaceEntry:
+def _entry(race: Race, policy: Policy, manifest: Manifest) -> RaceEntry:
     owner = policy.user
     key = competitor(owner.id, owner.created_at, policy.sha256, manner_of(manifest))
     return RaceEntry(
-        id=entry_id,
         race_id=race.id,
-        number=1 + max((entry.number for entry in race.entries), default=0),
+        number=queries.next_number(race),
         user_id=owner.id,
         policy_id=policy.id,
         username=owner.username,

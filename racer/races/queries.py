@@ -62,6 +62,18 @@ def require_open(race: Race) -> None:
         raise ConflictError(f"The race is {race.status}: it takes and gives back no entries.")
 
 
+def require_place(race: Race) -> None:
+    """ConflictError unless it is open and not full."""
+    require_open(race)
+    if len(race.entries) >= race.max_entrants:
+        raise ConflictError(f"The race is full: it takes {race.max_entrants} entries.")
+
+
+def next_number(race: Race) -> int:
+    """Of an entry within the race."""
+    return 1 + max((entry.number for entry in race.entries), default=0)
+
+
 def require_owner(owner: User | None, visitor: User | None) -> None:
     """Raise unless `visitor` may change what is `owner`'s; of an account that is gone nobody is."""
     if owner is None:

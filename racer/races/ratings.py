@@ -13,7 +13,8 @@ from racer.racing.elo import INITIAL, updated
 
 
 def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
-    """Change the ratings of everybody who flew, and note it in the entries.
+    """Change the ratings of all networks that flew, and note it in the entries. Flights by hand
+    are not rated: they were flown before, as often as their pilot liked.
 
     One competitor that was entered twice counts once, with its better rank. Those of one account
     are not rated against each other, so a race of one account's changes nothing.
@@ -21,7 +22,7 @@ def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
     best: dict[str, int] = {}
     accounts: dict[str, int | str] = {}
     for entry in flown:
-        if entry.rank is not None:
+        if entry.rank is not None and entry.flight is None:
             best[entry.competitor] = min(entry.rank, best.get(entry.competitor, entry.rank))
             accounts[entry.competitor] = _account(entry)
     ratings = _locked(session, race, best)
@@ -36,6 +37,8 @@ def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
         rating.elo = after[numbers[key]]
         rating.games += len(set(accounts.values())) > 1
     for entry in flown:
+        if entry.flight is not None:
+            continue
         number = numbers[entry.competitor]
         entry.elo, entry.elo_change = after[number], after[number] - before[number]
 

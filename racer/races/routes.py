@@ -10,17 +10,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-import crud
-from auth import OptionalUser, require_write_access
+from auth import OptionalUser
 from database import SessionDep
-from models import Race, RaceStatus, User, utc_now
-from racer.errors import (
-    InvalidInputError,
-    UnauthorizedError,
-)
+from models import Race, RaceStatus, utc_now
+from racer.errors import InvalidInputError
+from racer.flights.service import FlightService
 from racer.jobs.service import JobService
 from racer.policies.service import PolicyService
-from racer.races import queries, service, views
+from racer.races import by_hand, queries, service, views
 from racer.races.desk import RaceDesk
 from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, RacePage
 from racer.racing.config import MOST, race_config
@@ -53,15 +50,21 @@ def _desk(request: Request) -> RaceDesk:
     return desk
 
 
+def _flights(request: Request) -> FlightService:
+    service: FlightService = request.app.state.flights
+    return service
+
+
 Jobs = Annotated[JobService, Depends(_jobs)]
 Policies = Annotated[PolicyService, Depends(_policies)]
 Desk = Annotated[RaceDesk, Depends(_desk)]
+Flights = Annotated[FlightService, Depends(_flights)]
 
 
 @router.post("", summary="Make a race", status_code=201, responses=_WRITING)
 def make_race(wanted: RaceIn, session: SessionDep, visitor: OptionalUser) -> RaceOut:
     """It takes entries until its organiser starts it."""
-    organiser = _organiser(session, wanted, visitor)
+    organiser = by_hand.account(session, wanted.username, visitor)
     queries.require_room(session, organiser)
     if wanted.airframe not in airframe_names():
         raise InvalidInputError(
@@ -109,7 +112,12 @@ def read_race(race_id: str, session: SessionDep) -> RaceOut:
     return views.whole(queries.get(session, race_id))
 
 
-@router.post("/{race_id}/entries", summary="Enter a policy", status_code=201, responses=_WRITING)
+@router.post(
+    "/{race_id}/entries",
+    summary="Enter a policy or a flight by hand",
+    status_code=201,
+    responses=_WRITING,
+)
 def enter(
     race_id: str,
     wanted: EntryIn,
@@ -118,10 +126,17 @@ def enter(
     visitor: OptionalUser,
     policies: Policies,
     desk: Desk,
+    flights: Flights,
 ) -> EntryOut:
-    """The policy as it is now: its files are copied, so it may be deleted afterwards."""
+    """The policy as it is now, or the flight as it was recorded: its files are copied, so it may be
+    deleted afterwards."""
     session.commit()  # the desk has transactions of its own
-    return desk.enter(race_id, wanted.policy_id, visitor=visitor, policies=policies)
+    if wanted.flight is None:
+        return desk.enter(race_id, wanted.policy_id or "", visitor=visitor, policies=policies)
+    visitor_id = None if visitor is None else visitor.id
+    return by_hand.enter(
+        desk, flights, race_id, wanted.flight, username=wanted.username, visitor_id=visitor_id
+    )
 
 
 @router.delete(
@@ -204,19 +219,6 @@ async def delete_race(
     finished is a public record and stays."""
     if job_id is not None:
         await jobs.delete(job_id)
-
-
-def _organiser(session: SessionDep, wanted: RaceIn, visitor: User | None) -> User:
-    if wanted.username is None:
-        if visitor is None:
-            raise UnauthorizedError(
-                "Say who organises the race: sign in, or name an account without a password as "
-                "'username'."
-            )
-        return visitor
-    organiser = crud.get_user(session, wanted.username)
-    require_write_access(organiser, visitor)
-    return organiser
 
 
 def _check_flyable(race: Race) -> None:

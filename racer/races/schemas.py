@@ -70,25 +70,45 @@ class EntryIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    policy_id: str = Field(max_length=100)
+    policy_id: str | None = Field(None, max_length=100, description="A kept policy;")
+    flight: str | None = Field(
+        None, max_length=64, description="or a recording in which the account flew by hand."
+    )
+    username: str | None = Field(
+        None,
+        pattern=_NO_NUL,
+        description="Who flew by hand; null: who is signed in. An account without a password may "
+        "be named by everybody. A policy is its owner's.",
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.policy_id is None) == (self.flight is None):
+            raise ValueError("enter a policy_id or a flight")
+        if self.policy_id is not None and self.username is not None:
+            raise ValueError("a policy is entered by its owner: leave username out")
+        return self
 
 
 class EntryOut(BaseModel):
-    """A policy in a race."""
+    """A policy in a race, or a flight by hand."""
 
     id: str
     number: int = Field(description="1, 2, … in the order in which they came.")
     username: str
-    policy_id: str | None = Field(description="Null: the policy was deleted.")
-    policy_name: str
-    policy_version: int
-    policy_sha256: str
+    flown: Literal["policy", "hand"]
+    policy_id: str | None = Field(description="Null: the policy was deleted, or there is none.")
+    policy_name: str | None
+    policy_version: int | None
+    policy_sha256: str | None
+    flight: str | None = Field(description="The recording of a flight by hand.")
     competitor: str = Field(
-        description="Account, network and how it is flown: what is rated and has a row on a board."
+        description="Account, and network and how it is flown unless by hand: what is rated and "
+        "has a row on a board."
     )
     rank: int | None = Field(description="Null until the race has finished; equals share one.")
     score_s: float | None = Field(description="The time that counts; null without one.")
-    elo: float | None = Field(description="After the race.")
+    elo: float | None = Field(description="After the race; flights by hand are not rated.")
     elo_change: float | None
 
 
@@ -178,10 +198,11 @@ class BoardRow(BaseModel):
 
     rank: int
     username: str
+    flown: Literal["policy", "hand"]
     policy_id: str | None
-    policy_name: str
-    policy_version: int
-    policy_sha256: str
+    policy_name: str | None
+    policy_version: int | None
+    policy_sha256: str | None
     competitor: str
     score_s: float
     ratio: float | None = Field(description="Of the score to its reference.")

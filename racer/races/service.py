@@ -30,7 +30,7 @@ _SEED_BITS = 63
 
 
 def races_folder(settings: Settings) -> Path:
-    """Where the copies of entered policies lie: a folder a race, in it one an entry."""
+    """Where the copies of entered policies and flights lie: a folder a race, in it one an entry."""
     return settings.data_dir.resolve() / "races"
 
 
@@ -108,14 +108,17 @@ def _config(race: Race) -> dict[str, Any]:
         "seed": race.seed,
         **race.settings,
         "entrants": [
-            {
-                "id": entry.number,
-                "name": f"{entry.username}: {entry.policy_name} {entry.policy_version}"[:128],
-                "policy": f"{race.id}/{entry.id}",
-            }
+            {"id": entry.number, **_entrant(entry, f"{race.id}/{entry.id}")}
             for entry in race.entries
         ],
     }
+
+
+def _entrant(entry: RaceEntry, folder: str) -> dict[str, str]:
+    if entry.flight is not None:
+        return {"name": f"{entry.username}: by hand", "flight": folder}
+    name = f"{entry.username}: {entry.policy_name} {entry.policy_version}"
+    return {"name": name[:128], "policy": folder}
 
 
 def _keep(session: Session, race: Race, result: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from models import Race, RaceEntry
 
 _COLUMNS = (
-    *("rank", "username", "policy", "version", "status", "cause", "score_s", "course_time_s"),
-    *("best_lap_s", "best_three_s", "gates_passed", "distance_m", "elo", "elo_change"),
+    *("rank", "username", "flown", "policy", "version", "status", "cause", "score_s"),
+    *("course_time_s", "best_lap_s", "best_three_s", "gates_passed", "distance_m"),
+    *("elo", "elo_change"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets run
 
@@ -34,7 +35,8 @@ def _line(entry: RaceEntry) -> dict[str, Any]:
     own = {
         "rank": entry.rank,
         "username": _text(entry.username),
-        "policy": _text(entry.policy_name),
+        "flown": entry.flown,
+        "policy": _text(entry.policy_name or ""),
         "version": entry.policy_version,
         "elo": None if entry.elo is None else round(entry.elo, 1),
         "elo_change": None if entry.elo_change is None else round(entry.elo_change, 1),

@@ -76,6 +76,8 @@ def _entry(entry: RaceEntry) -> dict[str, Any]:
         "id": entry.id,
         "number": entry.number,
         "username": entry.username,
+        "flown": entry.flown,
+        "flight": entry.flight,
         "policy_id": entry.policy_id,
         "policy_name": entry.policy_name,
         "policy_version": entry.policy_version,

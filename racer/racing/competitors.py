@@ -42,11 +42,19 @@ def manner_of(manifest: Manifest) -> Manner:
     )
 
 
+def pilot_key(account_id: int, account_made: datetime) -> str:
+    """The key of an account that flies by hand itself, as `competitor` makes it."""
+    return _digest(account_id, account_made, "by hand")
+
+
 def competitor(account_id: int, account_made: datetime, sha256: str, manner: Manner) -> str:
     """The competitor's key, 64 hexadecimal digits. `sha256` is the network's.
 
     Migration 0010 has a copy of this for what was entered before.
     """
+    return _digest(account_id, account_made, sha256, *manner)
+
+
+def _digest(account_id: int, account_made: datetime, *known: object) -> str:
     made = account_made.astimezone(UTC).isoformat(timespec="microseconds")
-    known = json.dumps([account_id, made, sha256, *manner])
-    return hashlib.sha256(known.encode()).hexdigest()
+    return hashlib.sha256(json.dumps([account_id, made, *known]).encode()).hexdigest()

@@ -24,6 +24,7 @@ FEWEST: Final[dict[Format, int]] = {
     "head_to_head": 2,
     "knockout": 2,
 }
+BY_HAND: Final[tuple[Format, ...]] = ("time_trial", "fastest_three")  # take flights by hand
 MOST: Final[dict[Format, int]] = {
     "time_trial": 64,
     "fastest_three": 64,
@@ -41,7 +42,14 @@ class Entry(_Table):
 
     id: int
     name: str = Field(min_length=1, max_length=128)
-    policy: str = Field(min_length=1, max_length=4096)  # its folder, within that of all policies
+    policy: str = Field("", max_length=4096)  # its folder, within that of all policies
+    flight: str = Field("", max_length=4096)  # or the folder of a flight by hand, likewise
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Entry:
+        if bool(self.policy) == bool(self.flight):
+            raise ValueError("an entrant has a policy or a flight by hand")
+        return self
 
 
 class RaceConfig(_Table):
@@ -66,6 +74,8 @@ class RaceConfig(_Table):
             raise ValueError(f"a race of this format has {least} to {most} entrants")
         if len({entry.id for entry in self.entrants}) < len(self.entrants):
             raise ValueError("two entrants have the same id")
+        if self.format not in BY_HAND and any(entry.flight for entry in self.entrants):
+            raise ValueError("who flew before the race is in no world with others")
         return self
 
     def load_track(self) -> Track:

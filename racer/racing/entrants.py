@@ -1,4 +1,5 @@
-"""Who may fly a race: a policy that loads, of the race's airframe, at sensible rates. No JAX."""
+"""Who takes part in a race: a policy that loads, of the race's airframe, at sensible rates, or who
+flew by hand. No JAX."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from racer.errors import RacerError
 from racer.policy.loading import load_policy
 from racer.policy.manifest import MAX_POLICY_BYTES, POLICY_FILE, Manifest, read_limited
 from racer.racing.config import Entry
+from racer.racing.flight import Flight
 from racer.racing.rules import check_manifest
 from racer.sim.airframe import Airframe
 
@@ -21,6 +23,15 @@ class Entrant:
     name: str
     manifest: Manifest
     network: bytes  # the ONNX file
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pilot:
+    """One who flew already, by hand."""
+
+    id: int
+    name: str
+    flights: tuple[Flight, ...]  # all attempts, one at least
 
 
 @dataclasses.dataclass(frozen=True)

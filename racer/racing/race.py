@@ -19,10 +19,11 @@ import numpy as np
 from racer.errors import InvalidInputError
 from racer.learning.compile_cache import keep_compiled_programs
 from racer.racing.bracket import Match, final_order, play_knockout
+from racer.racing.by_hand import FLIGHT_FILE, attempts, load
 from racer.racing.collisions import collide, hull_radius_m
-from racer.racing.config import Format, RaceConfig
-from racer.racing.entrants import Entrant, Refused, admit
-from racer.racing.flight import Place
+from racer.racing.config import BY_HAND, Entry, Format, RaceConfig
+from racer.racing.entrants import Entrant, Pilot, Refused, admit
+from racer.racing.flight import Flight, Place
 from racer.racing.flying import Stadium, key_of
 from racer.racing.grid import grid, staggered
 from racer.racing.replay import Recorded, Replay, record
@@ -58,11 +59,25 @@ class _Race:
         self._flown = 0
         self.planned = 1
 
-    def looked_at(self, entrant: Entrant | Refused) -> Entrant | Refused:
+    def admitted(self, entry: Entry, folder: Path) -> Entrant | Pilot | Refused:
         """One that cannot fly this course is refused before anybody flies."""
+        if entry.flight:
+            return self._judged(entry, folder)
+        entrant = admit(entry, self.airframe, folder)
         if isinstance(entrant, Refused) or (why := self._stadium.refusal(entrant)) is None:
             return entrant
         return Refused(entrant.id, entrant.name, why)
+
+    def _judged(self, entry: Entry, folder: Path) -> Pilot | Refused:
+        """Who flew by hand, before the race: now it is judged."""
+        try:
+            flown = load(folder / entry.flight / FLIGHT_FILE)
+        except InvalidInputError as error:
+            return Refused(entry.id, entry.name, error.message)
+        flights = attempts(flown, self.track, self.airframe)
+        if not flights:
+            return Refused(entry.id, entry.name, "It never leaves the start from rest.")
+        return Pilot(entry.id, entry.name, tuple(flights))
 
     def fly(self, entrant: Entrant, key: jax.Array, place: Place | None = None) -> Any:
         flight = self._stadium.fly(entrant, key, place)
@@ -73,13 +88,16 @@ class _Race:
     def merit(self, standing: Standing) -> Merit:
         return merit(standing.flight, self.track, self.config.format)
 
-    def attempts(self, entrants: Sequence[Entrant], form: Format) -> list[Standing]:
+    def attempts(self, entrants: Sequence[Entrant | Pilot], form: Format) -> list[Standing]:
         """Everybody alone, several times; the best counts."""
+
+        def flown(entrant: Entrant | Pilot) -> Sequence[Flight]:
+            if isinstance(entrant, Pilot):
+                return entrant.flights
+            return [self.fly(entrant, key) for key in keys]
+
         keys = [key_of(self.config.seed, "attempt", n) for n in range(self.config.attempts)]
-        return [
-            best_of(entrant, [self.fly(entrant, key) for key in keys], self.track, form)
-            for entrant in entrants
-        ]
+        return [best_of(entrant, flown(entrant), self.track, form) for entrant in entrants]
 
     def heat(self, entrants: Sequence[Entrant], *purpose: str | int) -> list[Standing]:
         """All in one world. Who starts where is drawn, or with intervals as they are given."""
@@ -118,13 +136,16 @@ def run_race(
     if compile_cache is not None:
         keep_compiled_programs(compile_cache)
     race = _Race(config, progress)
-    admitted = [admit(entry, race.airframe, policies) for entry in config.entrants]
-    admitted = [race.looked_at(entrant) for entrant in admitted]
-    flying = [entrant for entrant in admitted if isinstance(entrant, Entrant)]
+    admitted = [race.admitted(entry, policies) for entry in config.entrants]
+    flying = [entrant for entrant in admitted if not isinstance(entrant, Refused)]
     refused = [entrant for entrant in admitted if isinstance(entrant, Refused)]
     if not flying:
         raise InvalidInputError(f"Nobody can fly this race. {refused[0].reason}")
-    ranked, heats = _FORMATS[config.format](race, flying)
+    if config.format in BY_HAND:
+        ranked, heats = _alone(race, flying)
+    else:
+        policies_only = [entrant for entrant in flying if isinstance(entrant, Entrant)]
+        ranked, heats = _IN_ONE_WORLD[config.format](race, policies_only)
     places = ranks([merit for _, merit in ranked])
     rows = [
         row(standing, rank, race.track, config.format)
@@ -144,8 +165,9 @@ def run_race(
     return Outcome(result, record(race.track, race.airframe.name, _recorded(heats)))
 
 
-def _alone(race: _Race, entrants: Sequence[Entrant]) -> tuple[_Ranked, list[_Heat]]:
-    race.planned = len(entrants) * race.config.attempts
+def _alone(race: _Race, entrants: Sequence[Entrant | Pilot]) -> tuple[_Ranked, list[_Heat]]:
+    policies = sum(isinstance(entrant, Entrant) for entrant in entrants)
+    race.planned = max(policies * race.config.attempts, 1)
     standings = race.attempts(entrants, race.config.format)
     heat = _Heat("Time trial" if race.config.format == "time_trial" else "Fastest three", standings)
     return [(standing, race.merit(standing)) for standing in standings], [heat]
@@ -169,7 +191,7 @@ def _knockout(race: _Race, entrants: Sequence[Entrant]) -> tuple[_Ranked, list[_
     if trial or len(entrants) == 1:
         standings = race.attempts(entrants, "time_trial")
         standings.sort(key=lambda s: merit(s.flight, race.track, "time_trial"))
-        seeded = [standing.entrant for standing in standings]
+        seeded = [s.entrant for s in standings if isinstance(s.entrant, Entrant)]
         last = dict(enumerate(standings))
         heats.append(_Heat("Seeding", standings))
     rounds = (len(entrants) - 1).bit_length()
@@ -194,9 +216,7 @@ def _round_name(rounds_left: int, number: int) -> str:
     return names.get(rounds_left, f"Round of {2**rounds_left}, heat {number + 1}")
 
 
-_FORMATS: dict[Format, Callable[[_Race, Sequence[Entrant]], tuple[_Ranked, list[_Heat]]]] = {
-    "time_trial": _alone,
-    "fastest_three": _alone,
+_IN_ONE_WORLD: dict[Format, Callable[[_Race, Sequence[Entrant]], tuple[_Ranked, list[_Heat]]]] = {
     "head_to_head": _head_to_head,
     "knockout": _knockout,
 }

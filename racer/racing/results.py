@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from racer.racing.config import Format
-from racer.racing.entrants import Entrant, Refused
+from racer.racing.entrants import Entrant, Pilot, Refused
 from racer.racing.flight import Flight
 from racer.sim.track import Track
 
@@ -21,7 +21,7 @@ LAST: Merit = (2.0,)  # of who did not fly
 class Standing:
     """An entrant's best flight of a race, and all of them."""
 
-    entrant: Entrant
+    entrant: Entrant | Pilot
     flight: Flight
     attempt: int  # 1, 2, …: which of the flights it is
     flights: tuple[Flight, ...]
@@ -49,7 +49,9 @@ def score_s(flight: Flight, track: Track, form: Format) -> float | None:
     return flight.course_time_s
 
 
-def best_of(entrant: Entrant, flights: Sequence[Flight], track: Track, form: Format) -> Standing:
+def best_of(
+    entrant: Entrant | Pilot, flights: Sequence[Flight], track: Track, form: Format
+) -> Standing:
     """The best of an entrant's attempts; of equal ones the first."""
     merits = [merit(flight, track, form) for flight in flights]
     best = merits.index(min(merits))

@@ -81,6 +81,12 @@ class Randomisation:
     mass: float  # kg
     seen_within: float  # m: farther gates and obstacles appear where the course says; 0 = no limit
 
+    @property
+    def displaces(self) -> bool:
+        """Whether a gate or an obstacle may stand elsewhere."""
+        places = np.concatenate([self.gate_position, self.obstacle_position])
+        return self.gate_yaw > 0.0 or bool(np.any(places > 0.0))
+
     @classmethod
     def none(cls) -> Randomisation:
         """Everything stands where the course says."""

@@ -111,7 +111,7 @@ class KnownPages:
         if scope["type"] == "http":
             await Problem(detail, status)(scope, receive, send)
             return
-        await _refuse_socket(WebSocket(scope, receive, send), detail)
+        await refuse_socket(WebSocket(scope, receive, send), detail)
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
@@ -154,7 +154,7 @@ def _strange_origin(origin: str) -> str:
     )
 
 
-async def _refuse_socket(caller: WebSocket, detail: str) -> None:
+async def refuse_socket(caller: WebSocket, detail: str) -> None:
     """A 403 with words where the server can send them; uvicorn can."""
     if "websocket.http.response" in caller.scope.get("extensions", {}):
         answer = Problem(detail, HTTPStatus.FORBIDDEN)

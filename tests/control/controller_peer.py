@@ -36,6 +36,7 @@ class ControllerPeer:
         self.heard: list[str] = []
         self.sticks: list[dict[str, Any]] = []
         self.presence: list[tuple[int, bool]] = []  # (token, whether its pilot is there)
+        self.accounts: list[str | None] = []  # whose that pilot is, each time
         self.tokens: list[int | None] = []  # of the leases of the commands that were heard
         self.connected = with_vehicle
         self.refuses = False  # answer every command with ok: false
@@ -89,6 +90,7 @@ class ControllerPeer:
 
     def _on_presence(self, message: String) -> None:
         told = json.loads(message.data)
+        self.accounts.append(told.get("account", {}).get("username"))
         self.presence.append((told["lease"]["token"], told["present"]))
 
     def _answer(self, request: dict[str, str]) -> None:

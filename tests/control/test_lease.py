@@ -89,7 +89,9 @@ class Room:
         self.told: list[tuple[int, bool]] = []
         self.events = Events()
         self.heard = self.events.subscribe()
-        self.pilots = Pilots(self.events, lambda lease, here: self.told.append((lease.token, here)))
+        self.pilots = Pilots(
+            self.events, lambda lease, here, _: self.told.append((lease.token, here))
+        )
 
     async def event(self) -> dict[str, Any]:
         return await asyncio.wait_for(anext(self.heard), 1.0)

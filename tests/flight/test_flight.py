@@ -170,6 +170,7 @@ def test_flights_are_recorded_up_to_the_controllers_last_moment(stack: Stack) ->
     assert any(json.loads(m.data)["command"] == "land" for _, m in first[topics.results])
     assert first[topics.battery]
     assert first[topics.place_setpoint]  # the way to a race's start
+    assert len(first[topics.clock]) == len(first[topics.odometry])
     assert abs(last[topics.odometry][-1][0] - killed_ns) < 0.5e9
 
 

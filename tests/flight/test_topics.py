@@ -25,7 +25,7 @@ def test_the_others_names_begin_with_the_drone() -> None:
     assert (second.drone, second.namespace) == (2, "/drone2")
     assert (second.commands, second.state) == ("/drone2/control_commands", "/drone2/state")
     names = {name for name in asdict(second).values() if isinstance(name, str)}
-    assert len(names) == 11
+    assert len(names) == 12
     assert all(name.startswith("/drone2") for name in names)
     assert set(second.types) == names - {"/drone2"}
 

@@ -15,6 +15,8 @@ from fastapi import FastAPI
 
 from models import JobStatus, Policy, Race, User, new_uuid
 from racer.accounts.routes import router as accounts
+from racer.flights.routes import router as flights
+from racer.flights.service import FlightService
 from racer.jobs.service import JobService
 from racer.policies.routes import router as policies
 from racer.policies.service import PolicyService
@@ -154,13 +156,14 @@ async def serving(
         kinds = [kind, reference_kind()] if executes else []
         async with (
             spine(app),
+            FlightService(settings) as app.state.flights,
             PolicyService(settings, app.state.database) as app.state.policies,
             RaceDesk(settings, app.state.database) as app.state.races,
             JobService(settings, app.state.database.session_factory, kinds) as app.state.jobs,
         ):
             yield
 
-    routers = (accounts, policies, tracks, races, race_results)
+    routers = (accounts, flights, policies, tracks, races, race_results)
     app = assemble(settings, routers=routers, lifespan=lifespan)
     transport = httpx.ASGITransport(app=app)
     async with (

@@ -1,0 +1,1 @@
+"""Flights as they were recorded: whose they are."""

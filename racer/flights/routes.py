@@ -1,0 +1,45 @@
+"""`/users/{username}/flights`: the recordings in which an account flew by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+import crud
+from database import SessionDep
+from racer.flights.schemas import FlightPage
+from racer.flights.service import FlightService, Owner, owner_of
+from schemas import ErrorOut
+
+router = APIRouter(tags=["flying"])
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorOut, "description": "There is no such user."}
+}
+
+
+def _flights(request: Request) -> FlightService:
+    service: FlightService = request.app.state.flights
+    return service
+
+
+def _owner(username: str, session: SessionDep) -> Owner:
+    """Looked up, and the database let go, before anybody waits for a recording."""
+    owner = owner_of(crud.get_user(session, username))
+    session.commit()
+    return owner
+
+
+@router.get(
+    "/users/{username}/flights",
+    summary="Recordings in which an account flew by hand",
+    responses=_UNKNOWN,
+)
+async def list_flights(
+    owner: Annotated[Owner, Depends(_owner, scope="function")],
+    flights: Annotated[FlightService, Depends(_flights)],
+    before: Annotated[str | None, Query(max_length=100, description="`next` of a page.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> FlightPage:
+    """The newest first, of those that are still there: the oldest are deleted for new ones."""
+    return await flights.listed(owner, before=before, limit=limit)
