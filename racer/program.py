@@ -31,6 +31,7 @@ from typing import IO, Any
 import psutil
 
 from racer.errors import InvalidInputError, RacerError
+from racer.identity import living_pid, this_process
 from racer.process import configure_logging, die_with_parent
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -120,10 +121,10 @@ def alone_in(output: Path) -> Iterator[None]:
     with (output / "lock").open("a+") as lock:
         if not _locked(lock, within_s=_PATIENCE_S):
             lock.seek(0)
-            _kill_holder(lock.read(), output)
+            _kill_holder(lock.read().strip(), output)
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
-        print(os.getpid(), file=lock, flush=True)
+        print(this_process(), file=lock, flush=True)
         for abandoned in output.glob(".*.tmp"):  # of files that a killed process was writing
             abandoned.unlink(missing_ok=True)
         yield
@@ -142,12 +143,16 @@ def _locked(lock: IO[str], *, within_s: float) -> bool:
             return True
 
 
-def _kill_holder(pid: str, output: Path) -> None:
-    """If that process is one of ours in this folder."""
-    with suppress(ValueError, psutil.NoSuchProcess):
-        process = psutil.Process(int(pid))
+def _kill_holder(name: str, output: Path) -> None:
+    """If that process is one of ours in this folder. One of another machine is waited for: a number
+    of its says nothing here."""
+    log.warning("%s still holds %s", name or "a process", output)
+    if (pid := living_pid(name)) is None:
+        return
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
         if str(output) in process.cmdline():
-            log.warning("process %s still holds %s and is killed", process.pid, output)
+            log.warning("process %s is killed", pid)
             process.kill()
 
 

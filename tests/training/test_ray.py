@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from models import Status, TrainingEpoch, TrainingRun
+from racer.identity import living_pid
 from racer.training.schemas import Sweep
 from racer.training.service import TrainingService
 from tests.support import free_tcp_port
@@ -226,7 +227,9 @@ def test_a_run_whose_node_is_killed_ends_on_the_other_as_its_undisturbed_twin(si
             run_id = await service.start(disturbed)
             lock = site.bench.directory(run_id) / "lock"
             await until(lambda: len(site.bench.epochs(run_id)) >= 5)
-            site.cluster.kill_node_of(int(lock.read_text()))
+            holder = living_pid(lock.read_text().strip())
+            assert holder is not None
+            site.cluster.kill_node_of(holder)
             found = await collect(service, disturbed, within_s=120)
             undisturbed = await collect(service, twin, within_s=120)
         assert found[-1] == DONE
