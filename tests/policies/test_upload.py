@@ -6,14 +6,11 @@ import asyncio
 import hashlib
 import io
 import json
-import os
 import signal
 import struct
-import subprocess
 import warnings
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from racer.policies import child
 from racer.policy.archive import MAX_ARCHIVE_BYTES
 from racer.settings import Settings
 from tests.policies.rig import FILES, ZIP, Rig, policy_folder, serving, zip_of_folder, zip_with
+from tests.support import small_disk
 from tests.training.conftest import play
 
 
@@ -439,18 +437,6 @@ async def _other(content: bytes) -> bytes:
     }
     files["manifest.json"] = json.dumps(table).encode()
     return zip_with(files.items())
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_is_told_and_deleting_makes_room(on_sqlite: Settings, made: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from racer.program import DISK_FULL
 from tests.support import REPOSITORY, ending
 
 pytestmark = pytest.mark.timeout(60)
@@ -92,3 +93,24 @@ def test_what_a_process_was_called_before_is_nobodys_name(tmp_path: Path) -> Non
         tell(holder)
         assert holder.wait(timeout=30) == 0
         assert heard(waiting) == "alone"
+
+
+_FULL = """
+import errno, os
+from racer import program
+
+def fsync(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+os.fsync = fsync
+program.tell_end(ValueError(), "test")
+"""
+
+
+def test_a_line_that_a_network_file_system_has_no_room_for_is_noticed(tmp_path: Path) -> None:
+    """It takes what is written, and says so when that is synced."""
+    with (tmp_path / "told").open("w") as told:
+        done = subprocess.run(
+            [sys.executable, "-c", _FULL], cwd=REPOSITORY, stdout=told, check=False
+        )
+    assert done.returncode == DISK_FULL
