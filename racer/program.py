@@ -4,7 +4,8 @@ It is called with `--config FILE --output DIR`. It writes files to DIR, each who
 and JSON lines to standard output: any number of `{"progress": 0..1}`, then `{"result": {…}}`, or
 `{"error": "words for a person", "status": …}` with exit code 1. The status is that of racer.errors,
 422 for what the configuration says wrong; `"disk_full": true` means that it can be done once there
-is room. Logs go to stderr. `run_job` does all of this around a function; the training process
+is room. Standard output may be a file there, too, as on Ray: what could not even say that ends with
+code 94. Logs go to stderr. `run_job` does all of this around a function; the training process
 (racer.learning.worker), whose lines are others, uses the parts.
 
 SIGTERM is waited for by a thread, because Python's own handlers do not run while the main thread
@@ -21,6 +22,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,9 +33,11 @@ from typing import IO, Any
 import psutil
 
 from racer.errors import InvalidInputError, RacerError
+from racer.identity import living_pid, this_process
 from racer.process import configure_logging, die_with_parent
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = 94  # how a process ends that finds no room for its last word either; none of Python's
 _PATIENCE_S = 10.0  # with a process that still holds the folder
 
 log = logging.getLogger(__name__)
@@ -76,7 +80,7 @@ def run_job(
             result = work(config, options)
         tell({"result": result})
     except Exception as error:
-        tell(last_words(error, noun))
+        tell_end(error, noun)
         if isinstance(error, RacerError):
             return 1
         raise
@@ -84,12 +88,27 @@ def run_job(
 
 
 def tell(line: dict[str, Any]) -> None:
-    """One whole line to the reader, or none."""
+    """One whole line to the reader, or none. Raises OSError when it is a file and the disk full."""
     with _telling:
         print(json.dumps(line), flush=True)
+        try:  # a network file system sends it now, and says now if there is no room
+            os.fsync(sys.stdout.fileno())
+        except OSError as error:
+            if error.errno in FULL:  # a pipe has nothing to be synced
+                raise
 
 
-def last_words(error: Exception, noun: str) -> dict[str, Any]:
+def tell_end(error: Exception, noun: str) -> None:
+    """Tell of the error that ends the program; it ends here when there is no room for that."""
+    try:
+        tell(_last_words(error, noun))
+    except OSError as unheard:
+        if unheard.errno in FULL:
+            os._exit(DISK_FULL)  # Python would try to write that line again, and end with 120
+        raise
+
+
+def _last_words(error: Exception, noun: str) -> dict[str, Any]:
     """What to tell of the error that ends the program."""
     if isinstance(error, RacerError):
         return {"error": error.message, "status": error.status}
@@ -120,10 +139,10 @@ def alone_in(output: Path) -> Iterator[None]:
     with (output / "lock").open("a+") as lock:
         if not _locked(lock, within_s=_PATIENCE_S):
             lock.seek(0)
-            _kill_holder(lock.read(), output)
+            _kill_holder(lock.read().strip(), output)
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
-        print(os.getpid(), file=lock, flush=True)
+        print(this_process(), file=lock, flush=True)
         for abandoned in output.glob(".*.tmp"):  # of files that a killed process was writing
             abandoned.unlink(missing_ok=True)
         yield
@@ -142,12 +161,16 @@ def _locked(lock: IO[str], *, within_s: float) -> bool:
             return True
 
 
-def _kill_holder(pid: str, output: Path) -> None:
-    """If that process is one of ours in this folder."""
-    with suppress(ValueError, psutil.NoSuchProcess):
-        process = psutil.Process(int(pid))
+def _kill_holder(name: str, output: Path) -> None:
+    """If that process is one of ours in this folder. One of another machine is waited for: a number
+    of its says nothing here."""
+    log.warning("%s still holds %s", name or "a process", output)
+    if (pid := living_pid(name)) is None:
+        return
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
         if str(output) in process.cmdline():
-            log.warning("process %s still holds %s and is killed", process.pid, output)
+            log.warning("process %s is killed", pid)
             process.kill()
 
 

@@ -28,9 +28,10 @@ from std_msgs.msg import String
 
 from racer.control.presence import ControllerPresence
 from racer.flight.authority import Account, Lease
-from racer.flight.commands import STICKS, Order, boot_id
+from racer.flight.commands import STICKS, Order
 from racer.flight.middleware import ros_environment
 from racer.flight.topics import CONTROLLER_NODE, topics_of
+from racer.identity import boot_id
 from racer.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -18,14 +18,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from functools import cache
 from math import isfinite, radians
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from racer.errors import InvalidInputError
 from racer.flight.authority import Lease
+from racer.identity import boot_id
 
 MAX_TEXT = 4096  # characters of one message; an envelope has about 80
 _ECHO = 80  # characters of a text nobody understands that are sent back
@@ -171,12 +170,6 @@ class CommandResult:
         return json.dumps(
             {"id": self.id, "command": self.command, "ok": self.ok, "message": self.message}
         )
-
-
-@cache
-def boot_id() -> str:
-    """Names this machine's monotonic clock: it begins anew with every boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def parse_order(text: str, policy: object = None) -> Order:

@@ -28,7 +28,7 @@ _EXIT_GRACE_S = 15.0  # from the last line to the exit: the runtime may close it
 LONGEST_LINE_BYTES = 1 << 20
 _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
-_LONGEST_LOG_BYTES = 1 << 20
+LONGEST_LOG_BYTES = 1 << 20
 _TERMINATED = 128 + signal.SIGTERM  # how our programs end when they are told to
 _SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 
@@ -39,10 +39,10 @@ log = structlog.get_logger(__name__)
 class ChildFailedError(Exception):
     """The work ended without success; the text is for the person who started it."""
 
-    def __init__(self, message: str, *, disk_full: bool = False) -> None:
-        """`disk_full`: it can be done once there is room."""
+    def __init__(self, message: str, *, disk_full: bool = False, logged: bool = False) -> None:
+        """`disk_full`: it can be done once there is room. `logged`: the log says more."""
         super().__init__(message)
-        self.disk_full = disk_full
+        self.disk_full, self.logged = disk_full, logged
 
 
 class ChildInterruptedError(Exception):
@@ -73,11 +73,10 @@ async def messages_of(
         async with aclosing(_objects(child, noun, longest_line)) as objects:
             async for message in objects:
                 if "error" in message:
-                    disk_full = message.get("disk_full") is True
-                    words = str(message["error"])
-                    if "status" not in message and not disk_full:  # a fault, no refusal
-                        words += await _words_after(child, log_file)
-                    raise ChildFailedError(words, disk_full=disk_full)
+                    failure = failure_told(message)
+                    if failure.logged:
+                        await _exit_of(child)
+                    raise await asyncio.to_thread(with_log, failure, log_file)
                 done = is_last(message)
                 yield message
                 if done:
@@ -92,7 +91,7 @@ async def _process(
     command: Sequence[str], log_file: Path, longest_line: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     with log_file.open("ab") as errors:  # after what an interrupted attempt said
-        if errors.tell() > _LONGEST_LOG_BYTES:
+        if errors.tell() > LONGEST_LOG_BYTES:
             errors.truncate(0)
         child = await asyncio.create_subprocess_exec(
             *command,
@@ -158,6 +157,18 @@ def too_long_a_line(noun: str, longest: int = LONGEST_LINE_BYTES) -> ChildFailed
     )
 
 
+def failure_told(message: Message) -> ChildFailedError:
+    """What a process says of its own failure."""
+    disk_full = message.get("disk_full") is True
+    a_fault = "status" not in message and not disk_full  # no refusal: its traceback comes next
+    return ChildFailedError(str(message["error"]), disk_full=disk_full, logged=a_fault)
+
+
+def with_log(failure: ChildFailedError, log_file: Path) -> ChildFailedError:
+    """The failure with what stands in the log once the process has ended, where that says more."""
+    return ChildFailedError(f"{failure}{_last_words(log_file)}") if failure.logged else failure
+
+
 def end_without_a_word(noun: str, returncode: int | None, log_file: Path) -> Exception:
     """The error to raise for a process that ended without its last word."""
     obituary = _obituary(noun, returncode, log_file)
@@ -185,12 +196,6 @@ async def _exit_of(child: asyncio.subprocess.Process) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_EXIT_GRACE_S):
             await child.wait()
-
-
-async def _words_after(child: asyncio.subprocess.Process, log_file: Path) -> str:
-    """What stands in the log once the process has ended: its traceback."""
-    await _exit_of(child)
-    return await asyncio.to_thread(_last_words, log_file)
 
 
 def _last_words(log_file: Path) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import utc_now
-from racer.jobs.identity import is_dead, this_process
+from racer.identity import is_dead, this_process
 from racer.jobs.store import Store
 
 LEASE_S = 15.0

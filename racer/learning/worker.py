@@ -26,9 +26,9 @@ from racer.program import (
     add_job_arguments,
     alone_in,
     begin,
-    last_words,
     read_config,
     tell,
+    tell_end,
 )
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         _train(options.config, options.output, resume_after=options.resume_after)
+        tell({"done": True})
     except Exception as error:
-        tell(last_words(error, "training"))
+        tell_end(error, "training")
         if isinstance(error, RacerError):
             return 1
         raise
-    tell({"done": True})
     return 0
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from racer.settings import Settings
 from racer.training import run_files
@@ -53,9 +53,12 @@ class Launch:
         """Make the run's folder with the configuration in it."""
         self.folder.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".config.json.{os.getpid()}.new"
-        beside.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-        beside.replace(self.config_file)
+        beside = self.folder / f".config.json.{uuid4().hex}.new"  # servers' process ids are alike
+        try:
+            beside.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+            beside.replace(self.config_file)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 class Executor(Protocol):

@@ -16,7 +16,8 @@ from typing import Any
 
 import structlog
 
-from racer.jobs.child import ChildFailedError, ChildInterruptedError, end_without_a_word
+from racer.jobs.child import ChildFailedError, ChildInterruptedError, end_without_a_word, with_log
+from racer.program import DISK_FULL
 from racer.settings import Settings
 from racer.training.executors import Launch, Wanted
 from racer.training.ray_jobs import Job, RayJobs, RayRefusedError, RayUnreachableError
@@ -69,9 +70,11 @@ class RayExecutor:
             async with aclosing(self._follow(launch, submission)) as messages:
                 async for message in messages:
                     yield message
-        except ChildFailedError:
+        except ChildFailedError as failure:
+            if failure.logged:
+                await self._exit_of(submission)
             await self._stop(submission)
-            raise
+            raise await asyncio.to_thread(with_log, failure, launch.log_file) from None
 
     async def end(self, run_id: str) -> None:
         """Stop the run's job and wait until it has ended."""
@@ -109,7 +112,8 @@ class RayExecutor:
                 return newest
         submission = Submission(launch.folder, launch.attempt)
         await asyncio.to_thread(launch.prepare)
-        await asyncio.to_thread(submission.record)
+        if not await asyncio.to_thread(submission.record):
+            raise ChildInterruptedError("A later attempt has submitted a job.", blameless=True)
         mark = await asyncio.to_thread(installation, self._data_dir)
         command = entrypoint(launch, submission, self._told)
         metadata = submission.metadata(mark)
@@ -134,9 +138,7 @@ class RayExecutor:
                 if job is not None and job.ended:
                     raise await asyncio.to_thread(_obituary, job, launch, submission)
                 await asyncio.sleep(_READ_S)
-        with suppress(TimeoutError, RayUnreachableError):
-            async with asyncio.timeout(_EXIT_GRACE_S):
-                await self._until_ended(submission.id)
+        await self._exit_of(submission)
 
     async def _stop(self, submission: Submission) -> None:
         """Nobody follows it again; whoever resumes the run begins another."""
@@ -151,6 +153,11 @@ class RayExecutor:
                     await self._until_ended(submission.id)
         except (RayUnreachableError, RayRefusedError, TimeoutError) as error:
             log.warning("ray_job_not_stopped_yet", job=submission.id, error=str(error))
+
+    async def _exit_of(self, submission: Submission) -> None:
+        with suppress(TimeoutError, RayUnreachableError):
+            async with asyncio.timeout(_EXIT_GRACE_S):
+                await self._until_ended(submission.id)
 
     async def _until_ended(self, submission_id: str) -> None:
         while True:
@@ -201,6 +208,8 @@ def _obituary(job: Job, launch: Launch, submission: Submission) -> Exception:
     if job.status == "FAILED" and job.driver_exit_code is None:
         why = (job.message or "Ray does not say why.").strip().splitlines()[0][:500]
         return ChildInterruptedError(f"The job's Ray node was lost: {why}")
-    if (fault := ENTRYPOINT_FAULTS.get(job.driver_exit_code or 0)) is not None:
-        return ChildFailedError(fault.format(node=job.driver_node_id, folder=launch.folder))
-    return end_without_a_word("training", job.driver_exit_code, launch.log_file)
+    code = job.driver_exit_code
+    if (fault := ENTRYPOINT_FAULTS.get(code or 0)) is not None:
+        why = fault.format(node=job.driver_node_id, folder=launch.folder)
+        return ChildFailedError(why, disk_full=code == DISK_FULL)
+    return end_without_a_word("training", code, launch.log_file)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 from uuid import uuid4
 
-from racer.jobs.child import LONGEST_LINE_BYTES, too_long_a_line
+from racer.jobs.child import LONGEST_LINE_BYTES, LONGEST_LOG_BYTES, too_long_a_line
 from racer.process import PARENT_VARIABLE
+from racer.program import DISK_FULL
 from racer.settings import REPOSITORY
 from racer.training.executors import Launch
 from racer.training.ray_jobs import Job
@@ -32,6 +35,10 @@ ENTRYPOINT_FAULTS = {
     _NOT_OURS: (
         "The Ray node {node} may not write to {folder}. "
         "Ray must run as the server's user, or as one who may write to DATA_DIR."
+    ),
+    DISK_FULL: (
+        "The training cannot write its files: the disk that holds {folder} is full. "
+        "Make room and resume it."
     ),
 }
 
@@ -58,9 +65,10 @@ class Submission:
     def recorded(cls, folder: Path) -> Self | None:
         """The newest of that run, also if it has never reached Ray."""
         try:
-            return cls(folder, int(_record(folder).read_text()))
-        except (FileNotFoundError, ValueError):
+            attempt = _attempt_in(_record(folder).read_text())
+        except FileNotFoundError:
             return None
+        return None if attempt is None else cls(folder, attempt)
 
     @classmethod
     def of(cls, job: Job, data_dir: Path) -> tuple[Self | None, str]:
@@ -74,14 +82,22 @@ class Submission:
         """What a job carries, so that it is known again."""
         return {_MARK: mark, _RUN: self.folder.name, _ATTEMPT: str(self.attempt)}
 
-    def record(self) -> None:
-        """Keep it as the run's newest."""
-        _write(_record(self.folder), str(self.attempt))
+    def record(self) -> bool:
+        """Keep it as the run's newest; False when a later one is: then somebody else has the run,
+        and whoever asks has slept through the end of its lease."""
+        with _locked(_record(self.folder), "a+") as file:
+            newest = _attempt_in(file.read())
+            if newest is not None and newest > self.attempt:
+                return False
+            file.truncate(0)
+            file.write(str(self.attempt))
+        return True
 
     def forget(self) -> None:
-        """Let nobody follow it again, nor begin it."""
-        if self.recorded(self.folder) == self:
-            _record(self.folder).unlink(missing_ok=True)
+        """Let nobody follow it again, nor begin it. Needs no room on the disk."""
+        with suppress(FileNotFoundError), _locked(_record(self.folder), "r+") as file:
+            if _attempt_in(file.read()) == self.attempt:
+                file.truncate(0)
 
     def counts(self, job: Job) -> bool:
         """Whether its job goes on, or ended with success and everything that it said is there."""
@@ -132,6 +148,8 @@ def entrypoint(launch: Launch, submission: Submission, told: Mapping[str, str]) 
             f"n=$((n + 1)); test $n -gt {_PATIENCE_S} && exit {_NO_FOLDER}; sleep 1; done",
             f"test -w {folder} || exit {_NOT_OURS}",
             f'test "$(cat {record})" = {submission.attempt} || exit 0',
+            f"echo >{said} && true >>{log} || exit {DISK_FULL}",
+            f'test -z "$(find {log} -size +{LONGEST_LOG_BYTES}c)" || : >{log}',
             f"exec {process} >{said} 2>>{log}",
         )
     )
@@ -157,7 +175,14 @@ def _record(folder: Path) -> Path:
     return folder / "ray_attempt"
 
 
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.new")
-    beside.write_text(text)
-    beside.replace(path)
+@contextmanager
+def _locked(record: Path, mode: str) -> Iterator[IO[str]]:
+    """The record for one server at a time; jobs read it as it is."""
+    with record.open(mode) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed, or the process is killed
+        file.seek(0)
+        yield file
+
+
+def _attempt_in(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from racer.jobs.child import ChildFailedError
+from racer.jobs.child import ChildFailedError, failure_told
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +39,7 @@ class Transcript:
             log.warning("training_stray_output", line=line[:200])
             return None
         if "error" in message:
-            disk_full = message.get("disk_full") is True
-            raise ChildFailedError(str(message["error"]), disk_full=disk_full)
+            raise failure_told(message)
         if message.get("done") is True:
             self.done = True
             return None

@@ -14,9 +14,9 @@ from racer.flight.commands import (
     CommandResult,
     Sent,
     StickRequest,
-    boot_id,
     parse_request,
 )
+from racer.identity import boot_id
 
 LEASE = Lease(1, "here")
 

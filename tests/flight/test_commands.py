@@ -21,11 +21,11 @@ from racer.flight.commands import (
     Order,
     Sent,
     StickRequest,
-    boot_id,
     parse_request,
 )
 from racer.flight.plan import MAX_RACE_S
 from racer.flight.race import APPROACH_S, SETTLE_MOST_S
+from racer.identity import boot_id
 
 WORDS = [command for command in Command if command is not Command.FLY_POLICY]
 RUN = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"

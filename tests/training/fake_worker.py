@@ -20,10 +20,7 @@ import time
 from pathlib import Path
 
 from racer.process import die_with_parent
-
-
-def say(message: object) -> None:
-    print(json.dumps(message), flush=True)
+from racer.program import tell, tell_end
 
 
 def misbehave(behaviour: str) -> None:
@@ -32,25 +29,25 @@ def misbehave(behaviour: str) -> None:
         case "crash":
             raise ArithmeticError("the gradient went missing")
         case "error":
-            say({"error": "The reward function cannot be compiled: line 3."})
+            tell({"error": "The reward function cannot be compiled: line 3."})
             sys.exit(1)
         case "fault":
-            say({"error": "It stumbled."})
+            tell({"error": "It stumbled."})
             print(1 / 0)
         case "disk-full":
             told = "The training cannot write its files: No space left on device."
-            say({"error": told, "disk_full": True})
+            tell({"error": told, "disk_full": True})
             sys.exit(1)
         case "silent-end":
             sys.exit(0)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         case "nan":
-            say({"epoch": 3, "loss": float("nan"), "accuracy": 0.1})
+            tell({"epoch": 3, "loss": float("nan"), "accuracy": 0.1})
         case "skip":
-            say({"epoch": 4, "loss": 0.5, "accuracy": 0.1})
+            tell({"epoch": 4, "loss": 0.5, "accuracy": 0.1})
         case "no-loss":
-            say({"epoch": 3, "accuracy": 0.1})
+            tell({"epoch": 3, "accuracy": 0.1})
         case "long-line":
             print("x" * (2 << 20), flush=True)
         case "mute":  # hands its end of the pipe back and lives on
@@ -76,7 +73,7 @@ def main() -> None:
     config = json.loads(given.config.read_text())
     (given.output / "pid").write_text(str(os.getpid()))
     (given.output / "niceness").write_text(str(os.nice(0)))
-    say({"resolved": config | {"discount": 0.98}, "revision": "abc"})
+    tell({"resolved": config | {"discount": 0.98}, "revision": "abc"})
     while given.hold_again and given.resume_after and not (given.output.parent / "go").exists():
         time.sleep(0.01)
     curve = random.Random(config["seed"])
@@ -89,7 +86,7 @@ def main() -> None:
         report = {"epoch": epoch, "loss": curve.random(), "accuracy": curve.random()}
         if epoch <= given.resume_after:
             continue
-        say(report | {"lap_s": None, "resumed_after": given.resume_after})
+        tell(report | {"lap_s": None, "resumed_after": given.resume_after})
         (given.output / "flight.npz").write_text(f"flight of epoch {epoch}")
         if epoch == given.hold_after:
             if given.behaviour == "family":
@@ -98,8 +95,12 @@ def main() -> None:
             (given.output / "holding").touch()
             while not (given.output.parent / "go").exists():
                 time.sleep(0.01)
-    say({"done": True})
+    tell({"done": True})
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        tell_end(error, "training")
+        raise

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from racer.jobs.child import ChildFailedError
+from racer.jobs.child import LONGEST_LOG_BYTES, ChildFailedError, ChildInterruptedError
 from racer.process import PARENT_VARIABLE
+from racer.program import DISK_FULL
 from racer.settings import Settings
 from racer.training import ray_submission
 from racer.training.executors import Launch, LocalExecutor, executor_of
 from racer.training.ray_executor import RayExecutor
-from racer.training.ray_jobs import Job
+from racer.training.ray_jobs import Job, RayJobs
 from racer.training.ray_submission import (
     ENTRYPOINT_FAULTS,
     Lines,
@@ -27,7 +32,16 @@ from racer.training.ray_submission import (
 )
 from racer.training.run_files import forget_results
 from racer.training.transcript import Transcript
+from tests.support import small_disk
 
+_TRAINS_ON_A_FULL_DISK = """
+import sys
+from racer.learning import worker
+from tests.support import fill
+
+fill(sys.argv.pop(1))
+sys.exit(worker.main())
+"""
 PROGRAM = (sys.executable, "-c", "import os, sys; print(sys.argv[1:]); print(dict(os.environ))")
 
 
@@ -68,6 +82,16 @@ def test_the_process_gets_its_command_and_no_parent(tmp_path: Path) -> None:
     assert json.loads(launch.config_file.read_text()) == {"a": 1}
 
 
+def test_servers_whose_processes_have_one_id_prepare_a_run_at_once(tmp_path: Path) -> None:
+    """As threads do, and containers."""
+    launch = launch_in(tmp_path)
+    with ThreadPoolExecutor(8) as servers:
+        for prepared in [servers.submit(launch.prepare) for _ in range(200)]:
+            prepared.result()
+    assert [file.name for file in launch.folder.iterdir()] == ["config.json"]
+    assert json.loads(launch.config_file.read_text()) == {"a": 1}
+
+
 def test_how_the_process_ends_is_how_the_job_ends(tmp_path: Path) -> None:
     launch = launch_in(tmp_path, program=(sys.executable, "-c", "raise SystemExit('why')"))
     assert ended_as(launch, submitted(launch)) == 1
@@ -92,6 +116,82 @@ def test_what_was_cancelled_or_superseded_before_it_begins_does_not_begin(tmp_pa
     Submission(launch.folder, 4).forget()
     assert ended_as(launch, submission) == 0
     assert not submission.messages.exists()
+
+
+def test_an_earlier_attempt_never_overwrites_the_record_of_a_later_one(tmp_path: Path) -> None:
+    folder = launch_in(tmp_path).folder
+    folder.mkdir(parents=True)
+    attempts = list(range(1, 33))
+    random.Random(1).shuffle(attempts)
+    with ThreadPoolExecutor(8) as servers:
+        kept = list(servers.map(lambda number: Submission(folder, number).record(), attempts))
+    assert kept[attempts.index(32)]
+    assert Submission.recorded(folder) == Submission(folder, 32)
+    assert not Submission(folder, 31).record()
+    assert Submission.recorded(folder) == Submission(folder, 32)
+    assert Submission(folder, 32).record()  # an answer that was lost is asked for again
+
+
+def test_a_server_that_slept_through_its_lease_submits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its two steps somebody else claimed the run, but Ray has not heard of that yet."""
+    launch = launch_in(tmp_path, attempt=3)
+    submitted(launch_in(tmp_path, attempt=4))
+    sent: list[str] = []
+
+    async def find(_: RayJobs, __: str) -> None:
+        return None
+
+    async def submit(_: RayJobs, submission_id: str, *__: Any, **___: Any) -> None:
+        sent.append(submission_id)
+
+    monkeypatch.setattr(RayJobs, "find", find)
+    monkeypatch.setattr(RayJobs, "submit", submit)
+    given = Settings(_env_file=None, data_dir=tmp_path, executor="ray", ray_address="http://a:8265")
+
+    async def scenario() -> None:
+        late = RayExecutor(given)
+        with pytest.raises(ChildInterruptedError) as interruption:
+            await anext(late.epochs_of(launch))
+        assert interruption.value.blameless
+        await late.close()
+
+    asyncio.run(scenario())
+    assert sent == []
+    assert Submission.recorded(launch.folder) == Submission(launch.folder, 4)
+
+
+@pytest.mark.parametrize("full", ["of files", "of bytes"])
+def test_a_full_disk_is_told_by_how_the_job_ends(tmp_path: Path, full: str) -> None:
+    """What it says is a file on that disk, which cannot be made, or cannot grow."""
+    with small_disk(tmp_path / "disk", "256k,nr_inodes=16") as disk:
+        program = (sys.executable, "-c", _TRAINS_ON_A_FULL_DISK, str(disk / "filler"))
+        launch = launch_in(disk, program=program)
+        submission = submitted(launch)
+        if full == "of files":
+            with suppress(OSError):
+                for number in range(16):
+                    (disk / f"filler{number}").touch()
+        assert ended_as(launch, submission) == DISK_FULL
+        told = ENTRYPOINT_FAULTS[DISK_FULL].format(node="n", folder=launch.folder)
+        assert f"the disk that holds {launch.folder} is full" in told
+        submission.forget()  # needs no room
+        assert Submission.recorded(launch.folder) is None
+        for filler in disk.glob("filler*"):
+            filler.unlink()
+        again = launch_in(disk, attempt=4)
+        assert ended_as(again, submitted(again)) == 0
+
+
+def test_a_log_does_not_grow_for_ever(tmp_path: Path) -> None:
+    launch = launch_in(tmp_path, program=(sys.executable, "-c", "raise SystemExit('why')"))
+    submission = submitted(launch)
+    launch.log_file.write_bytes(bytes(LONGEST_LOG_BYTES))
+    assert ended_as(launch, submission) == 1
+    assert launch.log_file.stat().st_size == LONGEST_LOG_BYTES + len("why\n")
+    assert ended_as(launch, submission) == 1
+    assert launch.log_file.read_text() == "why\n"
 
 
 def test_a_retried_run_follows_no_earlier_job(tmp_path: Path) -> None:
