@@ -115,16 +115,3 @@ def wait_for(
             return value
         time.sleep(every_s)
     raise AssertionError(f"Waited {timeout_s} s in vain for: {what}")
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A new folder that is a disk of its own, until the block ends; `size` as mount(8) takes it."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)

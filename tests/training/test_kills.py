@@ -21,7 +21,7 @@ from tests.postgres import postgres_cluster
 from tests.support import REPOSITORY, wait_for
 from tests.training.conftest import DETAILS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 RUNS, EPOCHS, KILLS = 6, 60, 10
 SERVER = """
 import asyncio, sys
@@ -148,7 +148,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, Any], Pat
     folder = tmp_path_factory.mktemp("twins")
     with servers(f"sqlite:///{folder / 'test.db'}", folder / "data", count=1) as undisturbed:
         undisturbed.queue()
-        wait_for("the end of all runs", undisturbed.all_ended, timeout_s=120)
+        wait_for("the end of all runs", undisturbed.all_ended, timeout_s=500)
         assert undisturbed.attempts() == RUNS
         return undisturbed.outcome(), folder / "data" / "jax_cache"
 
@@ -161,11 +161,11 @@ def disturbed(url: str, folder: Path, cache: Path, *, count: int, middle: Any) -
         running.queue()
         for kill in range(KILLS):
             goal = (kill + 1) * RUNS * EPOCHS // (KILLS + 2)
-            wait_for("epochs", lambda goal=goal: running.recorded() >= goal, timeout_s=60)
+            wait_for("epochs", lambda goal=goal: running.recorded() >= goal, timeout_s=300)
             running.kill_one(chance)
             if kill == KILLS // 2:
                 middle()
-        wait_for("the end of all runs", running.all_ended, timeout_s=120)
+        wait_for("the end of all runs", running.all_ended, timeout_s=500)
         assert running.attempts() > RUNS
         return running.outcome()
 
