@@ -1,23 +1,28 @@
-"""A Ray cluster on this machine: a head that executes nothing, and nodes that can be killed."""
+"""A Ray cluster on this machine: a head that executes nothing, and nodes that can be killed; and
+services that use it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
 import psutil
 
 from racer.settings import Settings
+from racer.training.service import TrainingService
 from tests.support import free_tcp_port, wait_for
+from tests.training.conftest import FAKE_WORKER, Bench
 
 _MARK = "TOLEDO_TEST_CLUSTER"  # in the environment of all its processes
 _NOTICES_DEATH = {  # of a node within some 8 s, not 20 s
@@ -25,6 +30,7 @@ _NOTICES_DEATH = {  # of a node within some 8 s, not 20 s
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "5",
 }
+T = TypeVar("T")
 
 
 class Cluster:
@@ -89,9 +95,13 @@ class Cluster:
                 process.kill()
         node.wait()
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What a server must know of it."""
+        return {"executor": "ray", "ray_address": self.address, "ray_auth_token": self._token}
+
     def settings(self, data_dir: Path, **changes: Any) -> Settings:
-        told = {"executor": "ray", "ray_address": self.address, "ray_auth_token": self._token}
-        return Settings(_env_file=None, data_dir=data_dir, **(told | changes))
+        return Settings(_env_file=None, data_dir=data_dir, **(self.told | changes))
 
     def jobs(self, run_id: str) -> dict[str, str]:
         """The status of each job of that run, by its id."""
@@ -133,3 +143,59 @@ def ray_cluster(*, nodes: int) -> Iterator[Cluster]:
             cluster.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Site:
+    """A database, a folder, a cluster."""
+
+    bench: Bench
+    cluster: Cluster
+
+    def service(self, *, hold_after: int = 0, **changes: Any) -> TrainingService:
+        return self.serve(*FAKE_WORKER, "--hold-after", str(hold_after), **changes)
+
+    def serve(self, *worker: str, **changes: Any) -> TrainingService:
+        settings = self.cluster.settings(self.bench.data_dir, **changes)
+        return TrainingService(settings, self.bench.database.session_factory, worker=worker)
+
+    async def holding(self, run_id: str) -> int:
+        """Wait until the fake program holds and its epochs are on record; its process id."""
+        await until((self.bench.directory(run_id) / "holding").exists)
+        await until(lambda: len(self.bench.epochs(run_id)) == 2)
+        return int((self.bench.directory(run_id) / "pid").read_text())
+
+
+async def until(condition: Callable[[], T], *, within_s: float = 60) -> T:
+    """Wait for the cluster, which takes seconds to start a job, and more on a busy machine."""
+    async with asyncio.timeout(within_s):
+        while not (value := await asyncio.to_thread(condition)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        return value
+
+
+@asynccontextmanager
+async def relay(port: int, address: str) -> AsyncIterator[None]:
+    """What arrives at the port goes to that address; afterwards it is cut off."""
+    open_ones: list[asyncio.StreamWriter] = []
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(1 << 16):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, there = address.removeprefix("http://").partition(":")
+        back, forth = await asyncio.open_connection(host, int(there))
+        open_ones.extend((writer, forth))
+        await asyncio.gather(pump(reader, forth), pump(back, writer))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in open_ones:
+            writer.close()

@@ -43,16 +43,20 @@ asyncio.run(serve())
 class Servers:
     """Server processes on one database and one folder."""
 
-    def __init__(self, url: str, data_dir: Path, *, count: int) -> None:
+    def __init__(self, url: str, data_dir: Path, *, count: int, **environment: str) -> None:
         self.database = Database(url)
         self.database.upgrade()
         self.data_dir = data_dir
-        self._environment = os.environ | {
-            "DATABASE_URL": url,
-            "DATA_DIR": str(data_dir),
-            "MAX_TRAININGS": str(2 // count),
-            "TRAINING_MEMORY_MB": "10000",  # small ones need less than is estimated
-        }
+        self._environment = (
+            os.environ
+            | {
+                "DATABASE_URL": url,
+                "DATA_DIR": str(data_dir),
+                "MAX_TRAININGS": str(2 // count),
+                "TRAINING_MEMORY_MB": "10000",  # small ones need less than is estimated
+            }
+            | environment
+        )
         self._log = (data_dir / "log").open("w")
         self._servers = [self._start() for _ in range(count)]
 
@@ -73,18 +77,19 @@ class Servers:
         self._servers[which].wait()
         self._servers[which] = self._start()
 
-    def queue(self) -> None:
+    def queue(self, *, runs: int = RUNS, epochs: int = EPOCHS) -> None:
+        self._queued = runs
         with self.database.session() as session:
             user = User(username="ada")
             session.add(user)
-            for number in range(RUNS):
+            for number in range(runs):
                 model = UserDroneModel(
                     user=user,
                     title=f"Model {number}",
                     drone_details=DETAILS,
-                    training_epochs=EPOCHS,
+                    training_epochs=epochs,
                 )
-                config = {"epochs": EPOCHS, "seed": number}
+                config = {"epochs": epochs, "seed": number}
                 config["compile_cache"] = str(self.data_dir / "jax_cache")
                 session.add(TrainingRun(drone_model=model, config=config, seed=number))
 
@@ -95,7 +100,8 @@ class Servers:
     def all_ended(self) -> bool:
         with self.database.session(read_only=True) as session:
             over = Status.FINISHED, Status.FAILED
-            return session.query(TrainingRun).filter(TrainingRun.status.in_(over)).count() == RUNS
+            ended = session.query(TrainingRun).filter(TrainingRun.status.in_(over)).count()
+            return ended == self._queued
 
     def outcome(self) -> dict[int, Any]:
         """By seed: what became of the run, its epochs in the order of their rows, its policy."""
@@ -108,6 +114,10 @@ class Servers:
                 digest = hashlib.sha256(policy.read_bytes()).hexdigest()
                 found[run.seed] = (run.status, run.error, epochs, digest)
         return found
+
+    def run_ids(self) -> list[str]:
+        with self.database.session(read_only=True) as session:
+            return [run.id for run in session.query(TrainingRun)]
 
     def attempts(self) -> int:
         with self.database.session(read_only=True) as session:
@@ -122,9 +132,10 @@ class Servers:
 
 
 @contextmanager
-def servers(url: str, data_dir: Path, *, count: int) -> Iterator[Servers]:
+def servers(url: str, data_dir: Path, *, count: int, **environment: str) -> Iterator[Servers]:
+    """Their environment is ours, changed by `environment`."""
     data_dir.mkdir()
-    running = Servers(url, data_dir, count=count)
+    running = Servers(url, data_dir, count=count, **environment)
     try:
         yield running
     finally:
@@ -159,11 +170,12 @@ def disturbed(url: str, folder: Path, cache: Path, *, count: int, middle: Any) -
         return running.outcome()
 
 
-def compare(found: dict[int, Any], twins: dict[int, Any]) -> None:
-    for seed, (status, error, epochs, digest) in found.items():
+def compare(found: dict[int, Any], twins: dict[int, Any], *, epochs: int = EPOCHS) -> None:
+    assert found.keys() == twins.keys()
+    for seed, (status, error, told, digest) in found.items():
         assert (status, error) == (Status.FINISHED, None)
-        assert [metrics["epoch"] for metrics in epochs] == list(range(1, EPOCHS + 1))
-        assert (epochs, digest) == twins[seed][2:], seed
+        assert [metrics["epoch"] for metrics in told] == list(range(1, epochs + 1))
+        assert (told, digest) == twins[seed][2:], seed
 
 
 def test_on_sqlite(twins: tuple[dict[int, Any], Path], tmp_path: Path) -> None:

@@ -1,30 +1,31 @@
 """Trainings on a real Ray cluster of a head and two nodes: followed, cancelled, outliving server,
-node and connection."""
+node, connection and a full disk."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from models import Status, TrainingEpoch, TrainingRun
 from racer.identity import living_pid
 from racer.training.schemas import Sweep
-from racer.training.service import TrainingService
-from tests.support import free_tcp_port
+from tests.support import fill, free_tcp_port, small_disk, wait_for
 from tests.training.conftest import DONE, FAKE_WORKER, Bench, collect, gone, numbers, play
-from tests.training.ray_cluster import Cluster, ray_cluster
+from tests.training.ray_cluster import Cluster, Site, ray_cluster, relay, until
+from tests.training.test_kills import compare, servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+EPOCHS = 100
 SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -33,38 +34,19 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-@dataclass
-class Site:
-    """A database, a folder, a cluster."""
-
-    bench: Bench
-    cluster: Cluster
-
-    def service(self, *, hold_after: int = 0, **changes: Any) -> TrainingService:
-        return self.serve(*FAKE_WORKER, "--hold-after", str(hold_after), **changes)
-
-    def serve(self, *worker: str, **changes: Any) -> TrainingService:
-        settings = self.cluster.settings(self.bench.data_dir, **changes)
-        return TrainingService(settings, self.bench.database.session_factory, worker=worker)
-
-    async def holding(self, run_id: str) -> int:
-        """Wait until the fake program holds and its epochs are on record; its process id."""
-        await until((self.bench.directory(run_id) / "holding").exists)
-        await until(lambda: len(self.bench.epochs(run_id)) == 2)
-        return int((self.bench.directory(run_id) / "pid").read_text())
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, Any], Path]:
+    """What becomes of two runs undisturbed and without Ray, and the programs compiled for them."""
+    folder = tmp_path_factory.mktemp("twins")
+    with servers(f"sqlite:///{folder / 'test.db'}", folder / "data", count=1) as undisturbed:
+        undisturbed.queue(runs=2, epochs=EPOCHS)
+        wait_for("the end of both runs", undisturbed.all_ended, timeout_s=200)
+        return undisturbed.outcome(), folder / "data" / "jax_cache"
 
 
 @pytest.fixture
 def site(sqlite_bench: Bench, cluster: Cluster) -> Site:
     return Site(sqlite_bench, cluster)
-
-
-async def until(condition: Callable[[], T], *, within_s: float = 60) -> T:
-    """Wait for the cluster, which takes seconds to start a job, and more on a busy machine."""
-    async with asyncio.timeout(within_s):
-        while not (value := await asyncio.to_thread(condition)):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-        return value
 
 
 def test_a_run_is_a_job_of_its_id_and_every_epoch_comes_in_order(site: Site) -> None:
@@ -216,14 +198,81 @@ def test_a_token_that_is_not_the_clusters_is_said_to_be_so(site: Site) -> None:
     play(scenario())
 
 
-def test_a_run_whose_node_is_killed_ends_on_the_other_as_its_undisturbed_twin(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "words", "attempts"),
+    [
+        ("crash", "ended early with exit code 1. It said: * | ArithmeticError: the gradient*", 1),
+        ("fault", "It stumbled. It said: * | ZeroDivisionError: division by zero", 1),
+        ("killed", "*was killed, most likely because memory ran out.*", 3),
+    ],
+)
+def test_a_failure_has_its_reason_and_last_words(
+    site: Site, behaviour: str, words: str, attempts: int
+) -> None:
+    drone_id = site.bench.new_model()
+
+    async def scenario() -> None:
+        async with site.serve(*FAKE_WORKER, "--behaviour", behaviour) as service:
+            await service.start(drone_id)
+            [*_, last] = await collect(service, drone_id, within_s=90)
+            assert fnmatch(last["error"], f"*{words}"), last
+        [run] = site.bench.runs(drone_id)
+        assert (run.status, run.attempt) == (Status.FAILED, attempts)
+        assert site.bench.epochs(run.id) == [1, 2]
+
+    play(scenario())
+
+
+def test_a_full_disk_pauses_the_run_and_resume_goes_on(site: Site) -> None:
+    drone_id = site.bench.new_model(epochs=60)  # their lines take more than one page
+
+    async def scenario(disk: Path) -> None:
+        async with site.service(hold_after=2) as service:
+            run_id = await service.start(drone_id)
+            await site.holding(run_id)
+            fill(disk / "filler")
+            site.bench.go()
+            await until(lambda: _run(site.bench, run_id).status is Status.PAUSED)
+            assert f"the disk that holds {disk / run_id} is full" in _run(site.bench, run_id).error
+            (disk / "filler").unlink()
+            await service.resume_run(run_id)
+            assert numbers(await collect(service, drone_id, within_s=60)) == list(range(1, 61))
+        assert site.bench.epochs(run_id) == list(range(1, 61))
+
+    with small_disk(site.bench.data_dir / "runs", "1m") as disk:
+        play(scenario(disk))
+
+
+def test_two_servers_on_postgresql_are_killed_and_the_runs_end_as_their_undisturbed_twins(
+    cluster: Cluster, twins: tuple[dict[int, Any], Path], postgres_url: str, tmp_path: Path
+) -> None:
+    told = {name.upper(): text for name, text in cluster.told.items()}
+    chance = random.Random(3)
+    with servers(postgres_url, tmp_path / "data", count=2, **told) as running:
+        (running.data_dir / "jax_cache").symlink_to(twins[1])
+        running.queue(runs=2, epochs=EPOCHS)
+        for begin, end in ((EPOCHS + 1, EPOCHS + 30), (EPOCHS + 40, EPOCHS + 75)):
+            goal = chance.randrange(begin, end)  # each has begun by then
+            wait_for("epochs", lambda goal=goal: running.recorded() >= goal, timeout_s=120)
+            running.kill_one(chance)
+        wait_for("the end of both runs", running.all_ended, timeout_s=120)
+        assert running.attempts() > 2
+        compare(running.outcome(), twins[0], epochs=EPOCHS)
+        for run_id in running.run_ids():
+            assert cluster.jobs(run_id) == {run_id: "SUCCEEDED"}
+
+
+def test_a_run_whose_node_is_killed_ends_on_the_other_as_its_undisturbed_twin(
+    site: Site, twins: tuple[dict[int, Any], Path]
+) -> None:
     """The last test: it costs the cluster a node."""
+    (site.bench.data_dir / "jax_cache").symlink_to(twins[1])
     twin, disturbed = site.bench.new_model(epochs=40), site.bench.new_model(epochs=40)
 
     async def scenario() -> None:
         async with site.serve(*SMALL_WORKER, max_trainings=2) as service:
             other = await service.start(twin)
-            await until(lambda: site.bench.epochs(other), within_s=200)  # its programs are compiled
+            await until(lambda: site.bench.epochs(other))
             run_id = await service.start(disturbed)
             lock = site.bench.directory(run_id) / "lock"
             await until(lambda: len(site.bench.epochs(run_id)) >= 5)
@@ -242,33 +291,6 @@ def test_a_run_whose_node_is_killed_ends_on_the_other_as_its_undisturbed_twin(si
         assert site.cluster.jobs(run_id) == {run_id: "FAILED", f"{run_id}-2": "SUCCEEDED"}
 
     play(scenario())
-
-
-@asynccontextmanager
-async def relay(port: int, address: str) -> AsyncIterator[None]:
-    """What arrives at the port goes to that address; afterwards it is cut off."""
-    open_ones: list[asyncio.StreamWriter] = []
-
-    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await source.read(1 << 16):
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, there = address.removeprefix("http://").partition(":")
-        back, forth = await asyncio.open_connection(host, int(there))
-        open_ones.extend((writer, forth))
-        await asyncio.gather(pump(reader, forth), pump(back, writer))
-
-    server = await asyncio.start_server(connect, "127.0.0.1", port)
-    try:
-        yield
-    finally:
-        server.close()
-        for writer in open_ones:
-            writer.close()
 
 
 def _bare(message: dict[str, Any]) -> dict[str, Any]:
