@@ -24,7 +24,7 @@ from tests.training.ray_cluster import Cluster, Site, ray_cluster, relay, until
 from tests.training.test_kills import compare, servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-EPOCHS = 150
+EPOCHS = 100
 SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
 
 
@@ -251,7 +251,7 @@ def test_two_servers_on_postgresql_are_killed_and_the_runs_end_as_their_undistur
     with servers(postgres_url, tmp_path / "data", count=2, **told) as running:
         (running.data_dir / "jax_cache").symlink_to(twins[1])
         running.queue(runs=2, epochs=EPOCHS)
-        for begin, end in ((EPOCHS + 1, EPOCHS + 50), (EPOCHS + 60, EPOCHS + 110)):
+        for begin, end in ((EPOCHS + 1, EPOCHS + 30), (EPOCHS + 40, EPOCHS + 75)):
             goal = chance.randrange(begin, end)  # each has begun by then
             wait_for("epochs", lambda goal=goal: running.recorded() >= goal, timeout_s=120)
             running.kill_one(chance)
