@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, ParamSpec, TypeVar
@@ -24,6 +25,7 @@ from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
 from sqlalchemy.orm import Session
+from starlette.datastructures import State
 
 import crud
 from database import SessionDep
@@ -33,6 +35,7 @@ from racer.settings import Settings
 
 TOKEN_LIFETIME_S = 30 * 60
 _ALGORITHM = "HS256"
+_SIGN_IN = "Sign in first: send the token from /token as a bearer token."
 _SHORTEST_KEY = 32
 _passwords = CryptContext(schemes=["bcrypt"], bcrypt__rounds=12, bcrypt__truncate_error=True)
 # The hash of a password nobody has: checking against it takes as long as a real check.
@@ -79,9 +82,46 @@ def create_token(user: User, secret_key: str, *, now: float | None = None) -> st
     return str(jwt.encode(claims, secret_key, algorithm=_ALGORITHM))
 
 
-def _optional_user(request: Request, session: SessionDep, token: Token) -> User | None:
-    """The token's user; None without a token. Raises UnauthorizedError for a bad token."""
-    return None if token is None else user_of(session, token, request.app.state.secret_key)
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is asking, and under which rules: every answer about access comes from here."""
+
+    user: User | None  # None: nobody signed in
+    open_accounts: bool  # AUTH_MODE=open: an account without a password is everybody's
+
+    @property
+    def id(self) -> int | None:
+        """Of the account."""
+        return None if self.user is None else self.user.id
+
+    def may_use(self, owner: User) -> bool:
+        """Whether what is `owner`'s is the visitor's to see and to change."""
+        if self.user is not None and self.user.id == owner.id:
+            return True
+        return self.open_accounts and owner.password_hash is None
+
+
+def visitor_of(session: Session, token: str | None, state: State) -> Visitor:
+    """Who sent `token` to the app of this state. Raises UnauthorizedError for a bad token."""
+    user = None if token is None else user_of(session, token, state.secret_key)
+    return Visitor(user, open_accounts=state.settings.auth_mode == "open")
+
+
+def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
+    return visitor_of(session, token, request.app.state)
+
+
+AnyVisitor = Annotated[Visitor, Depends(_guest, scope="function")]  # of what everybody may see
+
+
+def _visitor(guest: AnyVisitor) -> Visitor:
+    """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
+    if guest.user is None and not guest.open_accounts:
+        raise UnauthorizedError(_SIGN_IN)
+    return guest
+
+
+VisitorDep = Annotated[Visitor, Depends(_visitor, scope="function")]
 
 
 def user_of(session: Session, token: str, secret_key: str) -> User:
@@ -101,23 +141,21 @@ def user_of(session: Session, token: str, secret_key: str) -> User:
     return user
 
 
-OptionalUser = Annotated[User | None, Depends(_optional_user, scope="function")]
-
-
-def _current_user(user: OptionalUser) -> User:
-    if user is None:
-        raise UnauthorizedError("Sign in first: send the token from /token as a bearer token.")
-    return user
+def _current_user(visitor: AnyVisitor) -> User:
+    if visitor.user is None:
+        raise UnauthorizedError(_SIGN_IN)
+    return visitor.user
 
 
 CurrentUser = Annotated[User, Depends(_current_user, scope="function")]
 
 
-def require_write_access(owner: User, visitor: User | None) -> None:
-    """Raise unless `visitor` may change what is `owner`'s: 401 for nobody, 404 for another."""
-    if owner.password_hash is None or (visitor is not None and visitor.id == owner.id):
+def require_access(owner: User, visitor: Visitor) -> None:
+    """Raise unless `visitor` may see and change what is `owner`'s: 401 for nobody, 404 for
+    another."""
+    if visitor.may_use(owner):
         return
-    if visitor is None:
+    if visitor.user is None:
         raise UnauthorizedError(
             f"The account {owner.username!r} is protected. Sign in at /token first."
         )

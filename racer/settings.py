@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "", description="postgresql://user:password@host/name; empty = SQLite in DATA_DIR."
     )
+    auth_mode: Literal["open", "required"] = Field(
+        "open",
+        description="open = accounts without a password are everybody's; required = everybody "
+        "signs in.",
+    )
     secret_key: str = Field(
         "",
         description="Signs tokens; at least 32 characters. Empty = made once and kept in DATA_DIR "

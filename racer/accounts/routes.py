@@ -17,12 +17,12 @@ import crud
 from auth import (
     TOKEN_LIFETIME_S,
     CurrentUser,
-    OptionalUser,
+    VisitorDep,
     create_token,
     hash_password,
     in_bcrypt_thread,
     password_matches,
-    require_write_access,
+    require_access,
 )
 from database import Database, SessionDep
 from models import User, UserDroneModel
@@ -138,14 +138,14 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def create_drone_model(
-    username: str, wanted: NewDroneModel, session: SessionDep, visitor: OptionalUser
+    username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
 ) -> UserDroneModel:
     """`drone_details` are texts, "" for the default, and come back unchanged.
 
     A `rewardFunction` with errors is refused; `errors` has its diagnostics.
     """
     user = crud.get_user(session, username)
-    require_write_access(user, visitor)
+    require_access(user, visitor)
     return crud.create_drone_model(session, user, wanted)
 
 
@@ -173,7 +173,7 @@ def clone_drone_model(
     username: str,
     drone_id: str,
     session: SessionDep,
-    visitor: OptionalUser,
+    visitor: VisitorDep,
     wanted: DroneModelClone | None = None,
 ) -> UserDroneModel:
     """A new model with the same settings and reward function, without its trainings.
@@ -183,7 +183,7 @@ def clone_drone_model(
     wanted = wanted or DroneModelClone()
     model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
     owner = model.user if wanted.username is None else crud.get_user(session, wanted.username)
-    require_write_access(owner, visitor)
+    require_access(owner, visitor)
     return crud.clone_drone_model(session, model, owner, title=wanted.title)
 
 
@@ -195,11 +195,11 @@ def clone_drone_model(
     responses=_errors(s401=_PROTECTED, s404="No such drone model."),
 )
 def update_drone_model(
-    model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: OptionalUser
+    model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: VisitorDep
 ) -> UserDroneModel:
     """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
     model = crud.get_drone_model(session, model_id)
-    require_write_access(model.user, visitor)
+    require_access(model.user, visitor)
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
     return model
 

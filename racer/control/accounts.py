@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from fastapi.security.utils import get_authorization_scheme_param
+from starlette.datastructures import State
 from starlette.websockets import WebSocket
 
 import crud
-from auth import require_write_access, user_of
-from database import Database
+from auth import require_access, visitor_of
 from racer.flight.authority import Account
 
 _PROTOCOL = "bearer"
@@ -28,8 +28,7 @@ async def account_of(socket: WebSocket, username: str) -> Account | None:
     token = _token(socket)
     if not username and token is None:
         return None
-    state = socket.app.state
-    return await asyncio.to_thread(_checked, state.database, state.secret_key, username, token)
+    return await asyncio.to_thread(_checked, socket.app.state, username, token)
 
 
 def accepted_protocol(socket: WebSocket) -> str | None:
@@ -45,9 +44,9 @@ def _token(socket: WebSocket) -> str | None:
     return rest[0] if protocol == _PROTOCOL and rest else None
 
 
-def _checked(database: Database, secret_key: str, username: str, token: str | None) -> Account:
-    with database.session(read_only=True) as session:
-        visitor = None if token is None else user_of(session, token, secret_key)
-        owner = crud.get_user(session, username) if username or visitor is None else visitor
-        require_write_access(owner, visitor)
+def _checked(state: State, username: str, token: str | None) -> Account:
+    with state.database.session(read_only=True) as session:
+        visitor = visitor_of(session, token, state)
+        owner = crud.get_user(session, username) if username or not visitor.user else visitor.user
+        require_access(owner, visitor)
         return Account(owner.id, owner.username)

@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, Depends, WebSocket
 
 import crud
-from auth import OptionalUser, require_write_access
+from auth import VisitorDep, require_access
 from database import SessionDep
 from models import UserDroneModel
 from racer.control.accounts import accepted_protocol, account_of
@@ -34,11 +34,11 @@ _PROTECTED: _Responses = {
 
 
 def _own_model(
-    username: str, drone_id: str, session: SessionDep, visitor: OptionalUser
+    username: str, drone_id: str, session: SessionDep, visitor: VisitorDep
 ) -> UserDroneModel:
     """A model that the visitor may fly. Ends the transaction before anybody waits for a vehicle."""
     user = crud.get_user(session, username)
-    require_write_access(user, visitor)
+    require_access(user, visitor)
     model = crud.get_users_drone_model(session, user, drone_id)
     session.commit()
     return model

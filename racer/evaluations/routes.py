@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
-from auth import OptionalUser, require_write_access
+from auth import VisitorDep, require_access
 from database import SessionDep
 from models import Evaluation, JobStatus
 from racer.errors import ConflictError
@@ -54,22 +54,22 @@ Jobs = Annotated[JobService, Depends(_jobs)]
 
 
 def _added(
-    policy_id: str, wanted: EvaluationIn, session: SessionDep, visitor: OptionalUser
+    policy_id: str, wanted: EvaluationIn, session: SessionDep, visitor: VisitorDep
 ) -> EvaluationOut:
     """A new evaluation, committed: whoever executes it looks at the database."""
     policy = queries.get_policy(session, policy_id)
-    require_write_access(policy.user, visitor)
+    require_access(policy.user, visitor)
     course = course_of(session, policy, wanted)
     added = _whole(queries.add(session, policy, wanted.model_dump(), course))
     session.commit()
     return added
 
 
-def _own_job(evaluation_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+def _own_job(evaluation_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The job of an evaluation that the visitor may change. Ends the request's transaction, since
     the service writes in its own."""
     evaluation = queries.get(session, evaluation_id)
-    require_write_access(evaluation.user, visitor)
+    require_access(evaluation.user, visitor)
     found = evaluation.job_id
     session.commit()
     return found

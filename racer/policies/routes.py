@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 import crud
-from auth import OptionalUser, require_write_access
+from auth import VisitorDep, require_access
 from database import SessionDep
 from models import Policy
 from racer.errors import InvalidInputError
@@ -76,25 +76,25 @@ def _found(policy_id: str, session: SessionDep) -> PolicyView:
     return view
 
 
-def _own_policy(policy_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+def _own_policy(policy_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The id of a policy that the visitor may change."""
     policy = queries.get_policy(session, policy_id).policy
-    require_write_access(policy.user, visitor)
+    require_access(policy.user, visitor)
     session.commit()
     return policy.id
 
 
-def _own_run(run_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+def _own_run(run_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The id of a run whose policy the visitor may keep."""
-    require_write_access(queries.run_owner(session, run_id), visitor)
+    require_access(queries.run_owner(session, run_id), visitor)
     session.commit()
     return run_id
 
 
-def _own_account(username: str, session: SessionDep, visitor: OptionalUser) -> int:
+def _own_account(username: str, session: SessionDep, visitor: VisitorDep) -> int:
     """The id of a user under whose name the visitor may write."""
     user = crud.get_user(session, username)
-    require_write_access(user, visitor)
+    require_access(user, visitor)
     session.commit()
     return user.id
 

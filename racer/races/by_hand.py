@@ -15,7 +15,7 @@ from anyio import from_thread
 from sqlalchemy.orm import Session
 
 import crud
-from auth import require_write_access
+from auth import Visitor, require_access
 from models import Race, RaceEntry, User
 from racer.errors import (
     ConflictError,
@@ -41,17 +41,17 @@ _KINDS = {
 }
 
 
-def account(session: Session, username: str | None, visitor: User | None) -> User:
+def account(session: Session, username: str | None, visitor: Visitor) -> User:
     """Who is meant: an account that the visitor may write for, or the visitor."""
     if username is not None:
         named = crud.get_user(session, username)
-        require_write_access(named, visitor)
+        require_access(named, visitor)
         return named
-    if visitor is None:
+    if visitor.user is None:
         raise UnauthorizedError(
             "Say who it is: sign in, or name an account without a password as 'username'."
         )
-    return visitor
+    return visitor.user
 
 
 def enter(
@@ -61,7 +61,7 @@ def enter(
     flight: str,
     *,
     username: str | None,
-    visitor_id: int | None,
+    visitor: Visitor,
 ) -> EntryOut:
     """Take a recording into a race. Call it in a worker thread of the web server, without a
     transaction.
@@ -71,13 +71,13 @@ def enter(
     """
 
     def entry_of(session: Session) -> tuple[Race, RaceEntry]:
-        pilot = _pilot(session, username, visitor_id)
+        pilot = account(session, username, visitor)
         race = queries.get(session, race_id, lock=True)
         return race, _entry(race, pilot, flight)
 
     with TemporaryDirectory(prefix="toledo-racer-") as output:
         with desk.database.session(read_only=True) as session:
-            pilot = _pilot(session, username, visitor_id)
+            pilot = account(session, username, visitor)
             race = queries.get(session, race_id)
             _entry(race, pilot, flight)
             _check_course(race)
@@ -91,11 +91,6 @@ async def _take_in(flights: FlightService, wanted: dict[str, Any]) -> None:
     answer = await flights.ask(_PROGRAM, wanted, within_s=_PATIENCE_S)
     if "error" in answer:
         raise _KINDS.get(answer["kind"], ConflictError)(answer["error"])
-
-
-def _pilot(session: Session, username: str | None, visitor_id: int | None) -> User:
-    visitor = None if visitor_id is None else session.get(User, visitor_id)
-    return account(session, username, visitor)
 
 
 def _question(race: Race, pilot: User, *, recordings: Path, flight: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from auth import require_write_access
+from auth import Visitor, require_access
 from database import Database
-from models import Policy, Race, RaceEntry, RaceStatus, User, new_uuid, utc_now
+from models import Policy, Race, RaceEntry, RaceStatus, new_uuid, utc_now
 from racer.errors import ConfigurationError, ConflictError, UnavailableError
 from racer.policies.service import PolicyService
 from racer.policy.manifest import Manifest
@@ -72,7 +72,7 @@ class RaceDesk:
         return self._database
 
     def enter(
-        self, race_id: str, policy_id: str, *, visitor: User | None, policies: PolicyService
+        self, race_id: str, policy_id: str, *, visitor: Visitor, policies: PolicyService
     ) -> EntryOut:
         """Enter a policy as it is now.
 
@@ -82,7 +82,7 @@ class RaceDesk:
         """
         with self._database.session(read_only=True) as session:
             policy = queries.get_policy(session, policy_id)
-            require_write_access(policy.user, visitor)
+            require_access(policy.user, visitor)
             race = queries.get(session, race_id)
             _check_takes(race, policy)
         manifest, files = pinned.read(policies.folder_of(policy_id), sha256=policy.sha256)
@@ -131,7 +131,7 @@ class RaceDesk:
                 self.copies.remove(race_id, entry_id)
             raise
 
-    def delete(self, race_id: str, *, visitor: User | None) -> str | None:
+    def delete(self, race_id: str, *, visitor: Visitor) -> str | None:
         """Forget a race that left no results, with its entries and their copies; its job if it had
         one.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload, undefer
 
-from auth import require_write_access
+from auth import Visitor, require_access
 from models import Policy, Race, RaceEntry, RaceStatus, User
 from racer.errors import ConflictError, NotFoundError
 from racer.races.schemas import RaceFilter
@@ -74,11 +74,11 @@ def next_number(race: Race) -> int:
     return 1 + max((entry.number for entry in race.entries), default=0)
 
 
-def require_owner(owner: User | None, visitor: User | None) -> None:
+def require_owner(owner: User | None, visitor: Visitor) -> None:
     """Raise unless `visitor` may change what is `owner`'s; of an account that is gone nobody is."""
     if owner is None:
         raise NotFoundError("There is no such thing among yours.")
-    require_write_access(owner, visitor)
+    require_access(owner, visitor)
 
 
 def get_policy(session: Session, policy_id: str) -> Policy:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
-from auth import OptionalUser
+from auth import AnyVisitor
 from database import SessionDep
 from models import Race, RaceStatus
 from racer.errors import ConflictError, InvalidInputError, NotFoundError
@@ -128,7 +128,7 @@ def read_leaderboard(
     track: str,
     *,
     session: SessionDep,
-    visitor: OptionalUser,
+    visitor: AnyVisitor,
     airframe: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "x500",
     format: Format = "time_trial",
     laps: Annotated[

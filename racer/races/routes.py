@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from auth import OptionalUser
+from auth import VisitorDep
 from database import SessionDep
 from models import Race, RaceStatus, utc_now
 from racer.errors import InvalidInputError
@@ -62,7 +62,7 @@ Flights = Annotated[FlightService, Depends(_flights)]
 
 
 @router.post("", summary="Make a race", status_code=201, responses=_WRITING)
-def make_race(wanted: RaceIn, session: SessionDep, visitor: OptionalUser) -> RaceOut:
+def make_race(wanted: RaceIn, session: SessionDep, visitor: VisitorDep) -> RaceOut:
     """It takes entries until its organiser starts it."""
     organiser = by_hand.account(session, wanted.username, visitor)
     queries.require_room(session, organiser)
@@ -123,7 +123,7 @@ def enter(
     wanted: EntryIn,
     *,
     session: SessionDep,
-    visitor: OptionalUser,
+    visitor: VisitorDep,
     policies: Policies,
     desk: Desk,
     flights: Flights,
@@ -133,9 +133,8 @@ def enter(
     session.commit()  # the desk has transactions of its own
     if wanted.flight is None:
         return desk.enter(race_id, wanted.policy_id or "", visitor=visitor, policies=policies)
-    visitor_id = None if visitor is None else visitor.id
     return by_hand.enter(
-        desk, flights, race_id, wanted.flight, username=wanted.username, visitor_id=visitor_id
+        desk, flights, race_id, wanted.flight, username=wanted.username, visitor=visitor
     )
 
 
@@ -149,13 +148,13 @@ def withdraw(
     race_id: str,
     entry_id: str,
     session: SessionDep,
-    visitor: OptionalUser,
+    visitor: VisitorDep,
     desk: Desk,
 ) -> None:
     """Until the race is started; by the entry's owner, or by the organiser."""
     race = queries.get_open(session, race_id)
     entry = queries.entry_of(race, entry_id)
-    if not (race.user is not None and visitor is not None and visitor.id == race.user_id):
+    if visitor.id is None or visitor.id != race.user_id:
         queries.require_owner(entry.user, visitor)
     race.copies_bytes = max(race.copies_bytes - desk.copies.size_of(race.id, [entry.id]), 0)
     session.delete(entry)
@@ -163,7 +162,7 @@ def withdraw(
     desk.copies.remove(race.id, entry.id)
 
 
-def _started(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> RaceOut:
+def _started(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> RaceOut:
     """The race under way, committed: whoever flies it looks at the database."""
     race = queries.get_open(session, race_id)
     queries.require_owner(race.user, visitor)
@@ -182,7 +181,7 @@ async def start_race(
     return started
 
 
-def _cancelled(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> str | None:
+def _cancelled(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
     """The job that flies the race; an open race has none and is cancelled here."""
     race = queries.get(session, race_id, lock=False)
     queries.require_owner(race.user, visitor)
@@ -205,7 +204,7 @@ async def cancel_race(
         await jobs.cancel(job_id)
 
 
-def _deleted(race_id: str, session: SessionDep, visitor: OptionalUser, desk: Desk) -> str | None:
+def _deleted(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
     """The job that flew the race."""
     session.commit()  # the desk has transactions of its own
     return desk.delete(race_id, visitor=visitor)

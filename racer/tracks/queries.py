@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, contains_eager, defer
 
 import crud
+from auth import Visitor
 from models import User, UserTrack
 from racer.errors import AlreadyExistsError, ConflictError, InvalidInputError
 from racer.sim.track import Track
@@ -41,7 +42,7 @@ def find_named(session: Session, owner: str, name: str) -> UserTrack | None:
 
 
 def list_tracks(
-    session: Session, *, owner: User | None, visitor: User | None, before: str | None, limit: int
+    session: Session, *, owner: User | None, visitor: Visitor, before: str | None, limit: int
 ) -> Sequence[UserTrack]:
     """Those that `visitor` may see, the newest first, without their texts; of `owner` if given.
 
@@ -56,19 +57,14 @@ def list_tracks(
     )
     if owner is not None:
         statement = statement.where(UserTrack.user_id == owner.id)
-    if owner is None or not is_of(owner, visitor):
-        own = UserTrack.user_id == (visitor.id if visitor else None)
+    if owner is None or not visitor.may_use(owner):
+        own = UserTrack.user_id == visitor.id
         statement = statement.where(or_(UserTrack.shared, own))
     if before is not None:
         created_at, last_id = _place(before)
         same = (UserTrack.created_at == created_at) & (UserTrack.id > last_id)
         statement = statement.where(or_(UserTrack.created_at < created_at, same))
     return session.scalars(statement).all()
-
-
-def is_of(owner: User, visitor: User | None) -> bool:
-    """Whether what is `owner`'s is `visitor`'s to see; an account without a password is open."""
-    return owner.password_hash is None or (visitor is not None and visitor.id == owner.id)
 
 
 def place_of(track_id: str, created_at: datetime) -> str:

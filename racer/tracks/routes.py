@@ -14,9 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import crud
-from auth import OptionalUser, require_write_access
+from auth import Visitor, VisitorDep, require_access
 from database import SessionDep
-from models import User, UserTrack
+from models import UserTrack
 from racer.errors import ConflictError
 from racer.policy.tables import track_table
 from racer.sim.track import Track, parse_track, track_names
@@ -123,20 +123,20 @@ def _checked(sent: Sent) -> _Text:
 Text = Annotated[_Text, Depends(_checked)]
 
 
-def _own(session: SessionDep, track_id: str, visitor: User | None) -> UserTrack:
+def _own(session: SessionDep, track_id: str, visitor: Visitor) -> UserTrack:
     """The row of a track that the visitor may change, locked."""
     if track_id in track_names():
         raise ConflictError(
             "Shipped tracks stay as they are. Post a copy under another name to change it."
         )
     row = service.visible_row(session, track_id, visitor, lock=True)
-    require_write_access(row.user, visitor)
+    require_access(row.user, visitor)
     return row
 
 
 @router.get("/tracks", summary="List tracks", responses=_TOKEN)
 def list_tracks(
-    session: SessionDep, visitor: OptionalUser, wanted: Annotated[TrackFilter, Query()]
+    session: SessionDep, visitor: VisitorDep, wanted: Annotated[TrackFilter, Query()]
 ) -> TrackPage:
     """Shipped ones first, then shared ones and one's own, the newest first. With `username` that
     account's alone: the shared ones, and the others if the account is one's own or open."""
@@ -191,7 +191,7 @@ def validate_track(sent: Sent) -> TrackCheck:
     response_class=Response,
     responses=_SEEN | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
 )
-def download_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
+def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """The file, as its owner sent it."""
     record = service.visible(session, track_id, visitor)
     name = f'attachment; filename="{record.name}.toml"'  # letters, digits, spaces, - and _
@@ -208,7 +208,7 @@ def download_track(track_id: str, session: SessionDep, visitor: OptionalUser) ->
     response_class=Response,
     responses=_SEEN | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
 )
-def preview_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Response:
+def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """A drawing to scale, from above and from the south; follows the reader's light or dark."""
     record = service.visible(session, track_id, visitor)
     picture = draw(parse_track(record.content), title=record.full_name)
@@ -223,7 +223,7 @@ def preview_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> 
 
 
 @router.get("/tracks/{track_id}", summary="Read a track", responses=_SEEN)
-def read_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> TrackOut:
+def read_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> TrackOut:
     """Its gates, obstacles and bounds, and whose it is."""
     return _out(service.visible(session, track_id, visitor))
 
@@ -235,11 +235,11 @@ def read_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> Tra
     responses=_OWN | _SENT | _TAKEN,
     openapi_extra=_BODY,
 )
-def post_track(username: str, text: Text, session: SessionDep, visitor: OptionalUser) -> TrackOut:
+def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
     """TOML as in docs/tracks.md, or JSON of the same structure; its `name` is the track's. Nobody
     else sees it until it is shared."""
     user = crud.get_user(session, username)
-    require_write_access(user, visitor)
+    require_access(user, visitor)
     row = queries.add_track(session, user, text.content, text.track)
     log.info("track_posted", track_id=row.id, username=user.username, gates=row.gates)
     return _out(service.record_of(row))
@@ -251,9 +251,7 @@ def post_track(username: str, text: Text, session: SessionDep, visitor: Optional
     responses=_OWN | _SENT | _TAKEN,
     openapi_extra=_BODY,
 )
-def replace_track(
-    track_id: str, text: Text, session: SessionDep, visitor: OptionalUser
-) -> TrackOut:
+def replace_track(track_id: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
     """By another text, under the name that stands in it. Runs and policies keep what they had."""
     row = _own(session, track_id, visitor)
     return _out(service.record_of(queries.replace_track(session, row, text.content, text.track)))
@@ -261,7 +259,7 @@ def replace_track(
 
 @router.patch("/tracks/{track_id}", summary="Share a track, or no longer", responses=_OWN)
 def share_track(
-    track_id: str, change: TrackChange, session: SessionDep, visitor: OptionalUser
+    track_id: str, change: TrackChange, session: SessionDep, visitor: VisitorDep
 ) -> TrackOut:
     """A shared one is seen by everybody and named `username/name` in anybody's drone models. Runs
     that were begun on it go on when it is shared no longer."""
@@ -272,7 +270,7 @@ def share_track(
 
 
 @router.delete("/tracks/{track_id}", summary="Delete a track", status_code=204, responses=_OWN)
-def delete_track(track_id: str, session: SessionDep, visitor: OptionalUser) -> None:
+def delete_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> None:
     """Runs and policies keep what they had; a drone model that names it cannot be trained again
     until it names another one."""
     session.delete(_own(session, track_id, visitor))

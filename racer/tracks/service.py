@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from models import User, UserTrack
+from auth import Visitor
+from models import UserTrack
 from racer.errors import NotFoundError
 from racer.sim.track import Track, load_track, track_names
 from racer.tracks import queries
@@ -61,19 +62,19 @@ def find(session: Session, track_id: str) -> TrackRecord:
     return record_of(row)
 
 
-def visible(session: Session, track_id: str, visitor: User | None) -> TrackRecord:
-    """Like `find`, but NotFoundError also for what `visitor` (None: anybody) may not see."""
+def visible(session: Session, track_id: str, visitor: Visitor) -> TrackRecord:
+    """Like `find`, but NotFoundError also for what `visitor` may not see."""
     if track_id in track_names():
         return find(session, track_id)
     return record_of(visible_row(session, track_id, visitor))
 
 
 def visible_row(
-    session: Session, track_id: str, visitor: User | None, *, lock: bool = False
+    session: Session, track_id: str, visitor: Visitor, *, lock: bool = False
 ) -> UserTrack:
     """A user's track, likewise."""
     row = queries.find_track(session, track_id, lock=lock)
-    if row is None or not (row.shared or queries.is_of(row.user, visitor)):
+    if row is None or not (row.shared or visitor.may_use(row.user)):
         raise NotFoundError(
             "There is no track of that id that you may see. Sign in if it is your own; GET /tracks "
             "lists what there is."

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
 from sqlalchemy.exc import SQLAlchemyError
 
 import crud
-from auth import OptionalUser, require_write_access
+from auth import VisitorDep, require_access
 from database import SessionDep
 from racer.errors import RacerError
 from racer.rewards.check import check
@@ -38,12 +38,12 @@ _WRITING = _NOT_FOUND | {
 }
 
 
-def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The drone_id of a model that the visitor may train; ends the request's transaction, since
     the service writes in its own and SQLite has one writer at a time."""
     user = crud.get_user(session, username)
     model = crud.get_users_drone_model(session, user, drone_id)
-    require_write_access(user, visitor)
+    require_access(user, visitor)
     drone_id = model.drone_id
     session.commit()
     return drone_id

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from auth import OptionalUser, require_write_access
+from auth import VisitorDep, require_access
 from database import SessionDep
 from models import Status
 from racer.training import queries, run_queries
@@ -34,11 +34,11 @@ _WRITING = _NOT_FOUND | {
 _STATUSES = {word_of(status): status for status in Status}
 
 
-def _own_run(run_id: str, session: SessionDep, visitor: OptionalUser) -> str:
+def _own_run(run_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The id of a run that the visitor may change. Ends the request's transaction, since the
     service writes in its own."""
     run = run_queries.get_run(session, run_id)
-    require_write_access(run.drone_model.user, visitor)
+    require_access(run.drone_model.user, visitor)
     found = run.id
     session.commit()
     return found
