@@ -19,10 +19,18 @@ import structlog
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 PARENT_VARIABLE = "TOLEDO_PARENT_PID"
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 # What moves a terminal's cursor, ends a line or turns the direction of text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _CONTROL_IN_BLOCK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _BLOCKS = frozenset({"exception", "stack"})  # structlog's own keys of several lines
+
+
+def child_environment() -> dict[str, str]:
+    """Ours without what only the server needs to know, for a process that dies with us. Settings
+    reads names in either case."""
+    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
+    return inherited | {PARENT_VARIABLE: str(os.getpid())}
 
 
 def die_with_parent() -> None:

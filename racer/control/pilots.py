@@ -108,9 +108,12 @@ class Pilots:
     def acquire(self, pilot: Pilot) -> Lease:
         """The lease by which this pilot flies.
 
-        Raises ConflictError while somebody else does, UnavailableError right after this process was
-        stopped: what waited for it meanwhile is old, and the controller cannot see that.
+        Raises ConflictError while somebody else does and for a pilot who has left,
+        UnavailableError right after this process was stopped: what waited for it meanwhile is old,
+        and the controller cannot see that.
         """
+        if pilot.id not in self._pilots:  # nobody would beat for the lease, nor give it back
+            raise ConflictError("That pilot has left.")
         pilot.seen()
         self._notice_freeze()
         if self._clock() - self._thawed_s < _THAW_S:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,13 +22,12 @@ from models import User
 from racer.errors import UnavailableError
 from racer.flight import recordings
 from racer.flights.schemas import FlightOut, FlightPage
-from racer.process import PARENT_VARIABLE
+from racer.process import child_environment
 from racer.settings import REPOSITORY, Settings
 
 _PATIENCE_S = 10.0  # of who asks for a list; the reading goes on
 _LONGEST_S = 600.0  # of reading all that is new; half an hour of flight takes some ten seconds
 _WAITING = 4  # questions about recordings at once
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 
 log = structlog.get_logger(__name__)
 
@@ -148,14 +146,13 @@ async def _run(module: str, *arguments: str, told: str = "") -> str:
 
 
 async def _said(module: str, arguments: tuple[str, ...], question: IO[bytes]) -> str:
-    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         stdin=question,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         cwd=REPOSITORY,
-        env=inherited | {PARENT_VARIABLE: str(os.getpid())},
+        env=child_environment(),
     )
     try:
         said, _ = await child.communicate()

@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from racer.process import PARENT_VARIABLE
+from racer.process import child_environment
 from racer.settings import REPOSITORY
 
 _NICENESS = 10  # above our own, so that requests come first
@@ -30,7 +30,6 @@ _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
 LONGEST_LOG_BYTES = 1 << 20
 _TERMINATED = 128 + signal.SIGTERM  # how our programs end when they are told to
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
 
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
@@ -101,7 +100,7 @@ async def _process(
             limit=longest_line,
             start_new_session=True,
             cwd=REPOSITORY,
-            env=_environment(),
+            env=child_environment() | {"PYTHONUNBUFFERED": "1"},
         )
     try:
         with suppress(ProcessLookupError):  # before it starts threads, which inherit this
@@ -109,12 +108,6 @@ async def _process(
         yield child
     finally:
         await _stop(child)
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what only the server needs to know. Settings reads names in either case."""
-    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
-    return inherited | {PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

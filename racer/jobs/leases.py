@@ -17,7 +17,7 @@ from models import Job, JobStatus, utc_now
 from racer.errors import ConflictError, NotFoundError
 from racer.jobs.executor import TRIES, Claimed, lease_end
 from racer.jobs.kinds import JobKind
-from racer.jobs.turns import by_turns
+from racer.jobs.turns import by_turns, standings
 
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 CANCELLED = "It was cancelled."
@@ -61,9 +61,9 @@ def claim(
     free = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.RUNNING, left))
     wanted = select(Job).where(Job.kind.in_(by_name), Job.id.not_in(executing), free)
     other = aliased(Job)
-    of_owner = select(other).where(other.owner_id == Job.owner_id)
-    turns = by_turns(Job, other, of_owner, running=JobStatus.RUNNING)
-    job = session.scalar(wanted.order_by(*turns).limit(1).with_for_update(skip_locked=True))
+    owners = standings(select(other), other, other.owner_id, running=JobStatus.RUNNING)
+    wanted = wanted.join(owners, owners.c.owner == Job.owner_id).order_by(*by_turns(Job, owners))
+    job = session.scalar(wanted.limit(1).with_for_update(of=Job, skip_locked=True))
     if job is None:
         return None
     job.status, job.progress = JobStatus.RUNNING, 0.0

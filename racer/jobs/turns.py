@@ -16,28 +16,32 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, case, func
+from sqlalchemy import ColumnElement, Select, Subquery, case, func
 
 _Key: TypeAlias = tuple[Any, ...]
 
 
-def by_turns(
-    row: Any, other: Any, of_owner: Select[Any], *, running: StrEnum
-) -> tuple[ColumnElement[Any], ...]:
-    """What a claim orders the waiting rows of `row` by.
+def standings(of_all: Select[Any], row: Any, owner: Any, *, running: StrEnum) -> Subquery:
+    """What each owner has under way, and when its newest work began: one look at all rows for a
+    claim, and not one for every row that waits.
 
-    `row` is a table with the columns of a lease, `other` an alias of it, and `of_owner` selects
-    what the owner of a `row` has there, whatever its status.
+    `row` is a table with the columns of a lease, `owner` the column of its owners, and `of_all`
+    selects from both.
     """
+    figures = (
+        owner.label("owner"),
+        func.sum(case((row.status == running, 1), else_=0)).label("under_way"),
+        func.max(row.started_at).label("last_turn"),
+    )
+    return of_all.with_only_columns(*figures, maintain_column_froms=True).group_by(owner).subquery()
 
-    def of_all(figure: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Any:
-        counted = of_owner.with_only_columns(figure, maintain_column_froms=True)
-        return counted.where(*conditions).scalar_subquery()
 
+def by_turns(row: Any, standing: Subquery) -> tuple[ColumnElement[Any], ...]:
+    """What a claim orders the waiting rows of `row` by, each beside its owner's `standings`."""
     return (
-        of_all(func.count(), other.status == running),
+        standing.c.under_way,
         case((row.attempt > 0, 0), else_=1),
-        of_all(func.max(other.started_at)).nulls_first(),
+        standing.c.last_turn.nulls_first(),
         row.created_at,
         row.id,
     )

@@ -136,7 +136,9 @@ class Workers(Executor[Attempt, End]):
                     if time.monotonic() - written_s < _PROGRESS_S:
                         continue
                     written_s = time.monotonic()
-                    if not await self._store.write(leases.record_progress, attempt, progress):
+                    if not await self._store.write_patiently(
+                        leases.record_progress, attempt, progress
+                    ):
                         raise ChildFailedError("It was deleted or cancelled.")
         return End(JobStatus.FINISHED, result=result)
 

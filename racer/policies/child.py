@@ -18,12 +18,11 @@ from typing import Any
 import structlog
 
 from racer.errors import InvalidInputError, NotFoundError, NotInstalledError, UnavailableError
-from racer.process import PARENT_VARIABLE
+from racer.process import child_environment
 from racer.settings import REPOSITORY
 
 _PATIENCE_S = 60.0  # a crowded machine takes a while to import; its own limit is 30 s of computing
 _AT_ONCE = 2
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL"})
 _NICENESS = 5  # requests come first
 
 _ERRORS = {
@@ -55,7 +54,7 @@ class Tasks:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
                 cwd=REPOSITORY,
-                env=_environment(),
+                env=child_environment(),
             )
             try:
                 with suppress(ProcessLookupError):
@@ -90,9 +89,3 @@ def _answer(task: str, code: int | None, told: bytes, complaints: bytes) -> dict
         raise _ERRORS.get(answer["kind"], InvalidInputError)(answer["error"])
     found: dict[str, Any] = answer["ok"]
     return found
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what only the server needs to know. Settings reads names in either case."""
-    inherited = {name: text for name, text in os.environ.items() if name.upper() not in _SECRETS}
-    return inherited | {PARENT_VARIABLE: str(os.getpid())}

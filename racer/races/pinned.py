@@ -20,7 +20,7 @@ from tempfile import mkdtemp
 
 import structlog
 
-from racer.errors import ConflictError, UnavailableError
+from racer.errors import ConflictError, RacerError, UnavailableError
 from racer.policy.archive import read_network
 from racer.policy.manifest import (
     MANIFEST_FILE,
@@ -43,11 +43,18 @@ def read(source: Path, *, sha256: str) -> tuple[Manifest, dict[str, bytes]]:
 
     Raises NotFoundError, UnavailableError or ConflictError when the files are not those of the row.
     """
-    content = read_limited(source / MANIFEST_FILE, MAX_MANIFEST_BYTES)
-    manifest = parse_manifest(content)
+    network = read_network(source, sha256=sha256)
+    try:
+        content = read_limited(source / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        manifest = parse_manifest(content)
+    except RacerError as error:  # whose words name a folder of the server's
+        raise UnavailableError(
+            "The policy's manifest is missing or damaged on the server's disk: put it back from a "
+            "backup."
+        ) from error
     if manifest.policy.sha256 != sha256:
         raise ConflictError("The policy's files are not the ones it was kept with: upload it anew.")
-    return manifest, {MANIFEST_FILE: content, POLICY_FILE: read_network(source, sha256=sha256)}
+    return manifest, {MANIFEST_FILE: content, POLICY_FILE: network}
 
 
 class Copies:
@@ -95,8 +102,7 @@ class Copies:
 
     def size_of(self, race_id: str, entry_ids: Collection[str]) -> int:
         """Bytes of these copies; of one that is not there none."""
-        folders = [self.root / race_id / entry_id for entry_id in entry_ids]
-        return sum(file.stat().st_size for folder in folders for file in folder.glob("*"))
+        return sum(_size_of(self.root / race_id / entry_id) for entry_id in entry_ids)
 
     @contextmanager
     def alone(self) -> Iterator[list[str] | None]:
@@ -125,6 +131,14 @@ def disk_in_words() -> Iterator[None]:
             f"The server cannot keep the entry: {error.strerror}. Make room in its DATA_DIR, then "
             "try again."
         ) from error
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    with suppress(FileNotFoundError):  # another server removes it now
+        for file in folder.glob("*"):
+            size += file.stat().st_size
+    return size
 
 
 def _write_synced(path: Path, content: bytes) -> None:

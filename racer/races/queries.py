@@ -12,6 +12,7 @@ from auth import Visitor, require_access
 from models import Policy, Race, RaceEntry, RaceStatus, User
 from racer.errors import ConflictError, NotFoundError
 from racer.races.schemas import RaceFilter
+from racer.sim.track import parse_track
 from racer.web.ids import is_id
 from racer.web.paging import after
 
@@ -148,13 +149,16 @@ def entry_of(race: Race, entry_id: str) -> RaceEntry:
 
 
 def track_of(session: Session, sha256: str) -> tuple[str, str, int]:
-    """(name, sha256, laps) of the newest race on that text; NotFoundError when there is none."""
-    wanted = select(Race.track_name, Race.track_sha256, Race.laps)
+    """(name, sha256, laps) of the track of that text, as the newest race on it calls it.
+
+    NotFoundError when there was none.
+    """
+    wanted = select(Race.track_name, Race.track_sha256, Race.track)
     wanted = wanted.where(Race.track_sha256 == sha256).order_by(Race.created_at.desc())
     found = session.execute(wanted.limit(1)).one_or_none()
     if found is None:
         raise NotFoundError("There was no race on a track of that SHA-256.")
-    return found[0], found[1], found[2]
+    return found[0], found[1], parse_track(found[2]).laps
 
 
 def listed(session: Session, wanted: RaceFilter, *, limit: int) -> Sequence[Race]:

@@ -26,21 +26,15 @@ def rate(session: Session, race: Race, flown: list[RaceEntry]) -> None:
             best[entry.competitor] = min(entry.rank, best.get(entry.competitor, entry.rank))
             accounts[entry.competitor] = _account(entry)
     ratings = _locked(session, race, best)
-    numbers = {key: number for number, key in enumerate(best)}
-    before = {numbers[key]: rating.elo for key, rating in ratings.items()}
-    after = updated(
-        before,
-        {numbers[key]: rank for key, rank in best.items()},
-        owners={numbers[key]: account for key, account in accounts.items()},
-    )
+    before = {key: rating.elo for key, rating in ratings.items()}
+    after = updated(before, best, owners=accounts)
     for key, rating in ratings.items():
-        rating.elo = after[numbers[key]]
+        rating.elo = after[key]
         rating.games += len(set(accounts.values())) > 1
     for entry in flown:
-        if entry.flight is not None:
-            continue
-        number = numbers[entry.competitor]
-        entry.elo, entry.elo_change = after[number], after[number] - before[number]
+        if entry.flight is None:
+            elo = after[entry.competitor]
+            entry.elo, entry.elo_change = elo, elo - before[entry.competitor]
 
 
 def _account(entry: RaceEntry) -> int | str:

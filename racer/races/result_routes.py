@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from auth import AnyVisitor
 from database import SessionDep
 from models import Race, RaceStatus
-from racer.errors import ConflictError, InvalidInputError, NotFoundError
+from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from racer.races import queries, views
 from racer.races.boards import MOST_ROWS, leaderboard
 from racer.races.routes import NOT_FOUND, Jobs
@@ -36,6 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 OneHeat = Annotated[
     int | None, Query(ge=0, le=1000, description="Only the heat of this number, from 0.")
 ]
+_NO_REPLAY = "The race's replay is not on this server: its files are gone."
 _MOST_SAMPLES = 200_000  # of an answer in JSON: some 20 MB
 
 
@@ -74,7 +75,7 @@ def read_results_as_csv(race_id: str, session: SessionDep) -> Response:
 )
 def read_replay(race_id: str, session: SessionDep, jobs: Jobs) -> FileResponse:
     """docs/replays.md describes the format."""
-    race = _finished(session, race_id)
+    race = _finished(session, race_id, heats=False)
     path = _replay_file(race, jobs)
     session.commit()  # the file is sent after it
     return FileResponse(path, filename=f"{race.id}.replay", media_type=_BINARY)
@@ -96,7 +97,7 @@ def read_replay_as_json(
     replay = _replay(race_id, session, jobs, heat)
     if sum(ghost.samples for ghost in replay.header.drones) > _MOST_SAMPLES:
         raise InvalidInputError(
-            "The flights are too long for JSON: name a heat, or take the file at /replay."
+            "The flights are too long for JSON: take the file at /replay, or one heat of several."
         )
     return to_json(replay)
 
@@ -161,9 +162,9 @@ def read_leaderboard(
     )
 
 
-def _finished(session: SessionDep, race_id: str) -> Race:
+def _finished(session: SessionDep, race_id: str, *, heats: bool = True) -> Race:
     """The race; ConflictError unless it has finished."""
-    race = queries.get(session, race_id, heats=True)
+    race = queries.get(session, race_id, heats=heats)
     if race.status is not RaceStatus.FINISHED:
         raise ConflictError(f"The race is {views.status_of(race)}: there are no results.")
     return race
@@ -171,14 +172,21 @@ def _finished(session: SessionDep, race_id: str) -> Race:
 
 def _replay(race_id: str, session: SessionDep, jobs: Jobs, heat: int | None) -> Replay:
     """The flights of a finished race, or of one of its heats."""
-    path = _replay_file(_finished(session, race_id), jobs)
+    path = _replay_file(_finished(session, race_id, heats=False), jobs)
     session.commit()  # the file is read after it
-    replay = decode(path.read_bytes())
+    try:
+        replay = decode(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFoundError(_NO_REPLAY) from error
+    except InvalidInputError as error:  # it was whole when the race ended
+        raise UnavailableError(
+            "The race's replay is damaged on the server's disk: put it back from a backup."
+        ) from error
     return replay if heat is None else replay.of_heat(heat)
 
 
 def _replay_file(race: Race, jobs: Jobs) -> Path:
     path = jobs.folder_of(race.job_id) / REPLAY_FILE if race.job_id else Path()
     if not path.is_file():
-        raise NotFoundError("The race's replay is not on this server: its files are gone.")
+        raise NotFoundError(_NO_REPLAY)
     return path

@@ -18,8 +18,9 @@ from racer.races import ratings, references
 from racer.races.pinned import Copies
 from racer.races.references import reference_kind
 from racer.racing.collisions import hull_radius_m
-from racer.racing.config import FEWEST, race_config
+from racer.racing.config import FEWEST, RaceConfig, race_config
 from racer.racing.grid import grid
+from racer.racing.rules import time_limit_s
 from racer.settings import Settings
 from racer.sim.airframe import load_airframe
 from racer.sim.track import load_track
@@ -27,6 +28,9 @@ from racer.sim.track import load_track
 __all__ = ["race_kind", "races_folder", "reference_kind", "start"]
 KIND = "race"
 _SEED_BITS = 63
+# Of all flights alone of a race. They are simulated at some ten times real time, and a job has an
+# hour.
+MOST_FLOWN_S = 6 * 3600
 
 
 def races_folder(settings: Settings) -> Path:
@@ -61,10 +65,23 @@ def start(session: Session, race: Race) -> None:
     check_grid(race, len(race.entries))
     race.seed = secrets.randbits(_SEED_BITS)
     config = _config(race)
-    race_config(config).load_track()
+    _check_length(race_config(config))
     race.job = submit(session, KIND, config, owner_id=race.user_id or 0)
     race.status, race.started_at = RaceStatus.RUNNING, utc_now()
     references.ask_for(session, race)
+
+
+def _check_length(config: RaceConfig) -> None:
+    """ConflictError when its flights may take longer than a job is given."""
+    limit_s = time_limit_s(config.load_track())
+    policies = sum(bool(entry.policy) for entry in config.entrants)
+    flown_s = policies * config.attempts * limit_s
+    if config.format != "head_to_head" and flown_s > MOST_FLOWN_S:
+        raise ConflictError(
+            f"{policies} policies with {config.attempts} attempts of up to {limit_s} s each may "
+            f"fly for {flown_s / 3600:.0f} h and a race for {MOST_FLOWN_S / 3600:.0f} h in all: "
+            "make a race with fewer attempts or laps, or with fewer entries."
+        )
 
 
 def check_grid(race: Race, entries: int) -> None:

@@ -18,6 +18,7 @@ from racer.sim.track import Gate, Track
 
 SCALE_PX = 24.0  # of a metre
 _MARGIN_PX = 24.0
+_MOST_POINTS = 2000  # of a line
 _LINE_PX = 22.0  # of the legend
 # Eight colours that people with colour-blindness tell apart (Okabe and Ito), without the black.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7a00", "#666666")
@@ -67,8 +68,14 @@ def _gate(root: ET.Element, track: Track, gate: Gate, number: int) -> None:
     _add(root, "text", x=x, y=y, **text).text = str(number)
 
 
+def _thinned(places: FloatArray) -> FloatArray:
+    """At most some thousands of them, the last one among them: a picture shows no more."""
+    step = -(-len(places) // _MOST_POINTS)
+    return np.concatenate([places[:-1:step], places[-1:]])
+
+
 def _flight(root: ET.Element, track: Track, path: Path, colour: str, ghost: Ghost) -> None:
-    points = _pixels(track, path.position)
+    points = _pixels(track, _thinned(path.position))
     line = {"fill": "none", "stroke": colour, "stroke-width": 2, "stroke-opacity": 0.85}
     _add(root, "polyline", **{"class": "flight", "points": _text(points)}, **line)
     x, y = points[-1]

@@ -18,10 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 K = 32.0
 INITIAL = 1500.0
-_NOBODYS: Mapping[int, Hashable] = MappingProxyType({})
+Who = TypeVar("Who", bound=Hashable)
+_NOBODYS: Mapping[Any, Hashable] = MappingProxyType({})
 
 
 def expected(own: float, other: float) -> float:
@@ -30,12 +32,12 @@ def expected(own: float, other: float) -> float:
 
 
 def updated(
-    ratings: Mapping[int, float],
-    ranks: Mapping[int, int],
+    ratings: Mapping[Who, float],
+    ranks: Mapping[Who, int],
     *,
-    owners: Mapping[int, Hashable] = _NOBODYS,
+    owners: Mapping[Who, Hashable] = _NOBODYS,
     k: float = K,
-) -> dict[int, float]:
+) -> dict[Who, float]:
     """New ratings of everybody in `ranks` (1 is best, equal ranks are draws).
 
     Who has no rating yet begins with INITIAL. Who is not in `owners` is nobody else's. A race of

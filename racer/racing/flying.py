@@ -74,7 +74,7 @@ class Stadium:
         self.time_limit_s = time_limit_s(track)
         self._spread = spread
         self._programs: dict[tuple[Settings, bytes], _Fly] = {}
-        self._weights: dict[int, Weights] = {}
+        self._ready: dict[int, tuple[_Fly, Weights]] = {}  # of each entrant
 
     def fly(self, entrant: Entrant, key: jax.Array, place: Place | None = None) -> Flight:
         """One flight from the start, or from a place of a grid.
@@ -139,16 +139,15 @@ class Stadium:
 
     def _program(self, entrant: Entrant, settings: Settings) -> tuple[_Fly, Weights]:
         """One program for all policies of a shape; what differs are its arguments."""
-        if entrant.id not in self._weights:
+        if entrant.id not in self._ready:
             kind = settings, _shape_of(entrant.network)
             weights, act = network_of(entrant.network)
             if kind not in self._programs:
                 steps = self._most_steps(settings)
                 fly = make_flights(self.airframe, settings, act, starts=1, most_steps=steps)
                 self._programs[kind] = jax.jit(fly)
-            self._weights[entrant.id] = weights
-        kind = settings, _shape_of(entrant.network)
-        return self._programs[kind], self._weights[entrant.id]
+            self._ready[entrant.id] = self._programs[kind], weights
+        return self._ready[entrant.id]
 
     def _most_steps(self, settings: Settings) -> int:
         """Enough for the time limit, in few sizes: each is a program of its own."""

@@ -80,10 +80,7 @@ def take_in(wanted: Wanted) -> int:
             f"{START_WITHIN_M:g} m of {east:g} m east, {north:g} m north, {up:g} m up, slower than "
             f"{AT_REST_M_S:g} m/s, and fly from there."
         )
-    output = Path(wanted.output)
-    output.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    output.mkdir(mode=0o700, parents=True, exist_ok=True)
-    save(output / FLIGHT_FILE, timely)
+    save(Path(wanted.output) / FLIGHT_FILE, timely)
     return len(found)
 
 
@@ -127,7 +124,7 @@ def _answer(wanted: Wanted) -> dict[str, Any]:
         return {"error": error.message, "kind": type(error).__name__}
     except OSError as error:
         why = f"The server cannot keep the entry: {error.strerror}."
-        told = f"{why} Make room in its DATA_DIR, then try again."
+        told = f"{why} Make room in its temporary folder (TMPDIR)."
         return {"error": told, "kind": UnavailableError.__name__}
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models import Status, TrainingEpoch, TrainingRun, UserDroneModel, utc_now
 from racer.jobs.executor import TRIES, Claimed, lease_end
-from racer.jobs.turns import by_turns
+from racer.jobs.turns import by_turns, standings
 from racer.training.queries import close_run, is_shown, locked_run, set_status
 
 _LOOKED_AT = 20  # candidates of one claim: others may be claiming the first ones
@@ -50,16 +50,14 @@ def claim(
     """
     free = _is_free(worker, executing)
     other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
-    of_owner = (
-        select(other)
-        .join(its_model, other.drone_model_id == its_model.id)
-        .where(its_model.user_id == UserDroneModel.user_id)
-    )
+    of_all = select(other).join(its_model, other.drone_model_id == its_model.id)
+    owners = standings(of_all, other, its_model.user_id, running=Status.TRAINING)
     candidates = (
         select(TrainingRun.id, TrainingRun.drone_model_id)
         .join(UserDroneModel)
+        .join(owners, owners.c.owner == UserDroneModel.user_id)
         .where(free)
-        .order_by(*by_turns(TrainingRun, other, of_owner, running=Status.TRAINING))
+        .order_by(*by_turns(TrainingRun, owners))
         .limit(_LOOKED_AT)
     )
     for run_id, model_id in session.execute(candidates).all():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, object_session
 
 import crud
@@ -22,6 +22,8 @@ from racer.web.ids import is_id
 ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)
 # A finished run is joined, like an active one; only a new request trains the model anew.
 JOINED = (*ACTIVE, Status.FINISHED)
+
+MOST_WAITING = 256  # runs of one account; a sweep has up to 64
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def add_run(
 ) -> str:
     """Queue a run of the model, which shows it from now on; its id, a new one unless given.
 
-    NotFoundError when the run that it continues is gone.
+    NotFoundError when the run that it continues is gone, ConflictError when the account has
+    MOST_WAITING waiting already.
     """
+    _refuse_too_many(session, model.user_id)
     config, parent = wanted.config, wanted.parent_run_id
     if parent is not None and not _keep_run(session, parent):
         if wanted.parent_policy_id is None:
@@ -154,6 +158,20 @@ def add_run(
     model.status, model.train_loss, model.train_accuracy = Status.INITIALIZING, None, None
     session.flush()
     return run.id
+
+
+def _refuse_too_many(session: Session, user_id: int) -> None:
+    waiting = (
+        select(func.count())
+        .select_from(TrainingRun)
+        .join(UserDroneModel)
+        .where(UserDroneModel.user_id == user_id, TrainingRun.status == Status.INITIALIZING)
+    )
+    if (session.scalar(waiting) or 0) >= MOST_WAITING:
+        raise ConflictError(
+            f"{MOST_WAITING} runs of this account wait already. Cancel some, or wait until they "
+            "have had their turn."
+        )
 
 
 def _keep_run(session: Session, run_id: str) -> bool:

@@ -106,7 +106,7 @@ class RayExecutor:
         """The run's newest, if its job goes on or is done; else a new one, now submitted."""
         newest = await asyncio.to_thread(Submission.recorded, launch.folder)
         if newest is not None:
-            job = await self._jobs.find(newest.id)
+            job = await self._own_job(newest)
             if job is not None and await asyncio.to_thread(newest.counts, job):
                 log.info("ray_job_followed", job=newest.id, status=job.status)
                 return newest
@@ -145,7 +145,7 @@ class RayExecutor:
         await asyncio.to_thread(submission.forget)
         try:
             async with asyncio.timeout(_STOP_S):
-                job = await self._jobs.find(submission.id)
+                job = await self._own_job(submission)
                 # Ray cannot stop one that waits for room: it ends itself when it begins.
                 if job is not None and job.status != "PENDING" and not job.ended:
                     log.info("ray_job_stopped", job=submission.id)
@@ -153,6 +153,11 @@ class RayExecutor:
                     await self._until_ended(submission.id)
         except (RayUnreachableError, RayRefusedError, TimeoutError) as error:
             log.warning("ray_job_not_stopped_yet", job=submission.id, error=str(error))
+
+    async def _own_job(self, submission: Submission) -> Job | None:
+        job = await self._jobs.find(submission.id)
+        mark = await asyncio.to_thread(installation, self._data_dir)
+        return job if job is not None and Submission.is_of(job, mark) else None
 
     async def _exit_of(self, submission: Submission) -> None:
         with suppress(TimeoutError, RayUnreachableError):

@@ -6,6 +6,7 @@ and none of the cluster's version.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ class RayJobs:
     """A client. Every call raises RayUnreachableError when the cluster cannot be asked."""
 
     def __init__(self, address: str, *, token: str) -> None:
-        self._address = address
+        self._address = re.sub(r"//[^/@]*@", "//", address)  # as it is told: without a password
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=_TIMEOUT_S)
         self._away = False

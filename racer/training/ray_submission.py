@@ -70,6 +70,12 @@ class Submission:
             return None
         return None if attempt is None else cls(folder, attempt)
 
+    @staticmethod
+    def is_of(job: Job, mark: str) -> bool:
+        """Whether that installation submitted it. One that was restored from a backup knows the
+        runs of the other, and must leave its jobs alone."""
+        return (job.metadata or {}).get(_MARK) == mark
+
     @classmethod
     def of(cls, job: Job, data_dir: Path) -> tuple[Self | None, str]:
         """What a job that goes on is to us, and the mark of the installation that submitted it."""
@@ -148,7 +154,8 @@ def entrypoint(launch: Launch, submission: Submission, told: Mapping[str, str]) 
             f"n=$((n + 1)); test $n -gt {_PATIENCE_S} && exit {_NO_FOLDER}; sleep 1; done",
             f"test -w {folder} || exit {_NOT_OURS}",
             f'test "$(cat {record})" = {submission.attempt} || exit 0',
-            f"echo >{said} && true >>{log} || exit {DISK_FULL}",
+            # Not into {said}, where it would be read for the first line.
+            f"true >{said} && true >>{log} && echo >{folder}/.room.tmp || exit {DISK_FULL}",
             f'test -z "$(find {log} -size +{LONGEST_LOG_BYTES}c)" || : >{log}',
             f"exec {process} >{said} 2>>{log}",
         )

@@ -36,7 +36,7 @@ def lay_initial(folder: Path, source: Path) -> Path:
     """
     copy = folder / INITIAL
     with source.open("rb") as given:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with copy.open("wb") as taken:
             shutil.copyfileobj(given, taken)
             taken.flush()

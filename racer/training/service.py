@@ -188,7 +188,10 @@ class TrainingService:
 
     def _delete_folders(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            shutil.rmtree(self._runs_dir / run_id, ignore_errors=True)
+            folder = self._runs_dir / run_id
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                log.warning("run_folder_not_deleted", folder=str(folder))
 
     async def _end(self, change: Callable[[Session, str], None], run_id: str) -> RunView:
         await self._store.write(change, run_id)

@@ -14,10 +14,11 @@ from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import Any
 
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database
+from database import Database, alembic_config
 from models import Base
 from racer.errors import ConfigurationError, UnavailableError
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
@@ -86,6 +87,12 @@ def _add_rows(archive: tarfile.TarFile, connection: Connection) -> None:
         raise ConfigurationError(
             "There is no database of Toledo Racer to back up. Check DATABASE_URL and DATA_DIR."
         )
+    newest = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    if revision != newest:
+        raise ConfigurationError(
+            f"The database is at {revision} and this release at {newest}: bring it up to date with "
+            "python -m racer init-db, or back it up with the release that made it."
+        )
     tables = Base.metadata.sorted_tables
     head = Head(
         format=FORMAT,
@@ -110,16 +117,21 @@ def _add_table(archive: tarfile.TarFile, connection: Connection, table: Table) -
 
 def _add_files(archive: tarfile.TarFile, data_dir: Path, folder: str) -> None:
     """Regular files as they are now. What is renamed into place later was not there yet."""
-    for path in sorted((data_dir / folder).rglob("*")):
-        if path.is_symlink() or path.name.endswith(".tmp"):
-            continue
-        try:
-            with path.open("rb") as file:
+    for parent, folders, names in os.walk(data_dir / folder):  # which may lose folders meanwhile
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted(names)):
+            if path.is_symlink() or path.name.endswith(".tmp"):
+                continue
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+            except OSError as error:
+                raise UnavailableError(f"{path} cannot be read: {error.strerror}.") from error
+            with file:
                 size = os.fstat(file.fileno()).st_size
                 name = f"{DATA}/{path.relative_to(data_dir)}"
                 archive.addfile(_entry(name, size), _Exactly(file, size))  # type: ignore[arg-type]
-        except (FileNotFoundError, IsADirectoryError):  # deleted meanwhile
-            continue
 
 
 class _Exactly:

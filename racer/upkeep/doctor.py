@@ -154,7 +154,8 @@ def _database(settings: Settings) -> Finding:
 
 
 def _web_port(settings: Settings) -> Finding:
-    place = f"{settings.host}:{settings.port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    place = f"{host}:{settings.port}"
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
@@ -170,7 +171,7 @@ def _web_port(settings: Settings) -> Finding:
 def _who_serves(place: str) -> Finding:
     try:
         ours = httpx.get(f"http://{place}/livez", timeout=2).json() == {"alive": True}
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         ours = False
     if ours:
         return Finding("Web port", "ok", f"a Toledo Racer answers at http://{place}")

@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import IO, Any
@@ -26,7 +27,7 @@ _ROWS = 500  # inserted at once
 def restore(source: Path, database: Database, data_dir: Path) -> Head:
     """Put everything back, the database last and all at once; returns the backup's head.
 
-    What fails before that leaves nothing behind. Raises ConflictError when there is something
+    What fails leaves nothing behind. Raises ConflictError when there is something
     already, InvalidInputError for a file that is no backup or a damaged one, UnavailableError when
     it cannot be read or written.
     """
@@ -42,15 +43,40 @@ def restore(source: Path, database: Database, data_dir: Path) -> Head:
         head = _unpack(source, staging)
         _require_known(head)
         database.upgrade(head.revision)
-        _fill(database, head, staging)
-        for folder in FOLDERS:
-            if (staging / DATA / folder).exists():
-                shutil.rmtree(data_dir / folder, ignore_errors=True)  # empty, or not there
-                (staging / DATA / folder).rename(data_dir / folder)
+        with _in_place(staging / DATA, data_dir):
+            _fill(database, head, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     database.upgrade()
     return head
+
+
+@contextmanager
+def _in_place(unpacked: Path, data_dir: Path) -> Iterator[None]:
+    """The files of a backup in their places, unless what is done meanwhile fails.
+
+    Folder by folder what is inside: a folder may be the root of a volume, and cannot be replaced.
+    """
+    made = [folder for folder in FOLDERS if not (data_dir / folder).exists()]
+    moved: list[Path] = []
+    try:
+        for source in (path for folder in FOLDERS for path in (unpacked / folder).glob("*")):
+            target = data_dir / source.relative_to(unpacked)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            moved.append(target)
+            shutil.move(source, target)  # a volume is another file system
+        yield
+    except BaseException as error:
+        for target in (*moved, *(data_dir / folder for folder in made)):
+            if target.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UnavailableError(
+                f"The files cannot be put into {data_dir}: {error.strerror or error}."
+            ) from error
+        raise
 
 
 def _require_no_files(data_dir: Path) -> None:

@@ -186,7 +186,8 @@ class EitherSlash:
             other = _other_spelling(scope["path"])
             if self._knows(other):
                 raw = scope.get("raw_path") or scope["path"].encode()
-                scope = dict(scope, path=other, raw_path=_other_spelling(raw))
+                # In this very scope, where the metrics find the route that it is matched with.
+                scope["path"], scope["raw_path"] = other, _other_spelling(raw)
         await self.app(scope, receive, send)
 
     def _knows(self, path: str) -> bool:

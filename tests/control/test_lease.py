@@ -177,3 +177,18 @@ def test_a_client_without_heartbeats_is_there_as_long_as_it_is_connected() -> No
             assert room.told[-1] == (1, True)
 
     story(main)
+
+
+def test_who_has_left_gets_no_controls() -> None:
+    """A command may have waited for its turn meanwhile."""
+
+    async def main(room: Room) -> None:
+        gone = room.pilots.join("Ada")
+        room.pilots.acquire(gone)
+        room.pilots.leave(gone)
+        with pytest.raises(ConflictError, match="has left"):
+            room.pilots.acquire(gone)
+        with room.pilots.pilot("Grace") as grace:
+            room.pilots.acquire(grace)
+
+    story(main)

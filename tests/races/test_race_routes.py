@@ -190,6 +190,21 @@ def test_a_race_is_started_once_and_closed_then(settings: Settings) -> None:
     play(story())
 
 
+def test_a_race_that_would_take_more_than_its_time_is_not_started(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada")
+            race = await rig.race(attempts=20, laps=20)
+            start = f"/races/{race['id']}/start"
+            for number in range(4):
+                await rig.enter(race["id"], rig.keep("ada", 4.0 + number / 10))
+            answer = await rig.http.post(start)
+            assert (answer.status_code, "fewer attempts" in answer.text) == (409, True)
+            assert (await rig.http.get(f"/races/{race['id']}")).json()["status"] == "open"
+
+    play(story())
+
+
 async def _lists(rig: Rig, running: str, cancelled: str) -> None:
     async def listed(**wanted: Any) -> list[str]:
         answer = await rig.http.get("/races", params=wanted)

@@ -57,6 +57,21 @@ def test_a_run_is_claimed_once(bench: Bench) -> None:
     assert claim(bench, "another") is None
 
 
+def test_an_account_has_so_many_runs_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "MOST_WAITING", 2)
+    one, two = bench.new_model(), bench.new_model()
+    begin(bench, one)  # what runs does not wait
+
+    def add(session: Session, drone_id: str) -> None:
+        queries.add_run(session, queries.get_model(session, drone_id), Wanted({"seed": 1}, {}))
+
+    do(bench, add, one)
+    do(bench, add, two)
+    with pytest.raises(ConflictError, match="2 runs of this account wait"):
+        do(bench, add, two)
+    do(bench, add, bench.new_model(owner="grace"))
+
+
 def test_a_claim_that_went_unheard_is_made_again_by_the_same_worker(bench: Bench) -> None:
     run_id = queue(bench, bench.new_model())
     assert claim(bench, "one").id == run_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -115,6 +116,49 @@ def test_everything_is_there_again(
     assert not any(name.startswith(("secret_key", "jax_cache", ".restore")) for name in found)
     with empty.session() as session:  # the next id is a new one
         session.add(User(username="bob"))
+
+
+def test_a_restore_that_fails_can_be_tried_again(
+    database: Database, data_dir: Path, empty: Database, tmp_path: Path
+) -> None:
+    """Its folders may be there already, empty: the roots of volumes."""
+    target, restored = tmp_path / "backup.tar.gz", tmp_path / "restored"
+    back_up(database, data_dir, target)
+    (restored / "runs").mkdir(parents=True)
+    empty.upgrade()
+    with empty.session() as session:
+        session.add(User(username="in the way"))
+    with pytest.raises(ConflictError, match="not empty"):
+        restore(target, empty, restored)
+    assert [path for path in restored.rglob("*") if path.is_file()] == []
+    with empty.session() as session:
+        session.delete(session.query(User).one())
+    restore(target, empty, restored)
+    assert rows(empty) == rows(database)
+    assert (restored / next(iter(FILES))).is_file()
+
+
+def test_a_folder_that_vanishes_does_not_stop_a_backup(
+    database: Database, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = os.scandir
+
+    def late(path: str | int) -> object:
+        """Between the listing of a folder and that of one inside it, somebody deletes that."""
+        if isinstance(path, str) and Path(path).parent == data_dir / "runs":
+            shutil.rmtree(path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    back_up(database, data_dir, tmp_path / "backup.tar.gz")
+
+
+def test_a_database_of_another_release_is_not_backed_up(data_dir: Path, tmp_path: Path) -> None:
+    older = Database(f"sqlite:///{tmp_path / 'older.db'}")
+    older.upgrade("0001")
+    with pytest.raises(ConfigurationError, match="init-db"):
+        back_up(older, data_dir, tmp_path / "backup.tar.gz")
+    older.dispose()
 
 
 def test_a_full_installation_is_not_overwritten(
