@@ -69,7 +69,7 @@ def same_password(session: Session, seen: User) -> User:
     held = select(User).where(User.id == seen.id).with_for_update()
     user = session.scalar(held)
     if user is None or (user.username, user.password_hash) != (seen.username, seen.password_hash):
-        raise UnauthorizedError(_WRONG)
+        raise UnauthorizedError("The account's password was changed meanwhile. Sign in.")
     return user
 
 

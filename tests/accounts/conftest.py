@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
+import auth
 from database import Database
 from racer.accounts.limits import SignInLimits
 from racer.accounts.routes import router
@@ -61,8 +62,25 @@ def client(running: TestClient, app: FastAPI) -> TestClient:
     return running
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick_hashes() -> Iterator[None]:
+    """bcrypt at its lowest cost: the tests need many hashes, not slow ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auth, "_passwords", auth._passwords.copy(bcrypt__rounds=4))
+        yield
+
+
 @pytest.fixture
 def app(running: TestClient) -> FastAPI:
     """The app behind `client`."""
     assert isinstance(running.app, FastAPI)
     return running.app
+
+
+@pytest.fixture
+def required(app: FastAPI) -> Iterator[None]:
+    """AUTH_MODE=required, until the end of the test."""
+    settings = app.state.settings
+    app.state.settings = settings.model_copy(update={"auth_mode": "required"})
+    yield
+    app.state.settings = settings

@@ -29,14 +29,6 @@ MODELS = "/users/eve/drone-models/"
 MODEL = {"title": "First"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_hashes() -> Any:
-    """bcrypt at its lowest cost: the tests need many hashes, not slow ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auth, "_passwords", auth._passwords.copy(bcrypt__rounds=4))
-        yield
-
-
 @pytest.fixture
 def eve(client: TestClient) -> dict[str, str]:
     """The headers of the signed-in owner of a protected account."""
