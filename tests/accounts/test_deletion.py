@@ -32,6 +32,7 @@ from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
 from racer.web.app import assemble, spine
 from tests.accounts.people import PASSWORD
+from tests.evaluations.conftest import MANIFEST
 from tests.races.rig import Rig, accounts
 from tests.tracks.texts import LOOP
 from tests.training.conftest import DETAILS, FAKE_WORKER
@@ -77,9 +78,10 @@ def run(story: Any) -> None:
 async def until(what: str, found: Any) -> Any:
     """Wait for it."""
     async with asyncio.timeout(60):
-        while not (value := await found()):
+        while True:
+            if value := await found():
+                return value
             await asyncio.sleep(0.05)
-    return value
 
 
 async def training(rig: Rig, name: str, headers: dict[str, str]) -> str:
@@ -115,6 +117,8 @@ def test_nothing_of_an_account_is_left_but_the_races_that_were(settings: Setting
             await rig.account("bob")
             run_id = await training(rig, "ada", ada)
             policy, rival = rig.keep("ada", 3.0), rig.keep("bob", 2.0)
+            with rig.app.state.database.session() as session:
+                session.get_one(Policy, policy).manifest = MANIFEST
             first = await rig.http.post(f"/policies/{policy}/evaluations", json={}, headers=ada)
             assert first.status_code == 202
             made: list[str] = []

@@ -15,7 +15,18 @@ import pytest
 from sqlalchemy import select
 
 from database import Database
-from models import Base, Job, JobStatus, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from models import (
+    Base,
+    Job,
+    JobStatus,
+    SignIn,
+    Status,
+    TrainingEpoch,
+    TrainingRun,
+    User,
+    UserDroneModel,
+)
+from racer.accounts import tokens
 from racer.errors import ConfigurationError, ConflictError, InvalidInputError
 from racer.upkeep.backup import back_up
 from racer.upkeep.restore import restore
@@ -115,6 +126,18 @@ def test_everything_is_there_again(
     assert not any(name.startswith(("secret_key", "jax_cache", ".restore")) for name in found)
     with empty.session() as session:  # the next id is a new one
         session.add(User(username="bob"))
+
+
+def test_sessions_that_were_ended_since_stay_ended(
+    database: Database, data_dir: Path, empty: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        tokens.begin(session, session.query(User).one(), "k" * 32)
+    back_up(database, data_dir, tmp_path / "backup.tar.gz")
+    restore(tmp_path / "backup.tar.gz", empty, tmp_path / "restored")
+    with empty.session(read_only=True) as session:
+        assert session.query(User).count() == 1
+        assert session.query(SignIn).count() == 0
 
 
 def test_a_full_installation_is_not_overwritten(
