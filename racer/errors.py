@@ -45,6 +45,16 @@ class UnauthorizedError(RacerError):
     status = 401
 
 
+class TooManyRequestsError(RacerError):
+    """It was tried too often; `retry_after_s` says when to try again."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class UnavailableError(RacerError):
     """A part we depend on (vehicle, ROS 2, database) does not answer now."""
 

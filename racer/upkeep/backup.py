@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import Database, alembic_config
-from models import Base
+from models import Base, SignIn
 from racer.errors import ConfigurationError, UnavailableError
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
 
@@ -93,7 +93,8 @@ def _add_rows(archive: tarfile.TarFile, connection: Connection) -> None:
             f"The database is at {revision} and this release at {newest}: bring it up to date with "
             "python -m racer init-db, or back it up with the release that made it."
         )
-    tables = Base.metadata.sorted_tables
+    # Sessions stay out: one that was ended meanwhile would come back to life.
+    tables = [t for t in Base.metadata.sorted_tables if t.name != SignIn.__tablename__]
     head = Head(
         format=FORMAT,
         revision=revision,

@@ -47,6 +47,11 @@ class Rig:
         (await self.http.post("/users/", json=form)).raise_for_status()
         if not password:
             return {}
+        return await self.signed_in(username)
+
+    async def signed_in(self, username: str) -> dict[str, str]:
+        """The header that says that the account with a password asks."""
+        form = {"username": username, "password": PASSWORD}
         answer = await self.http.post("/token", data=form)
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from models import Race, Role, User
 from racer.races import queries
 from racer.settings import Settings
 from tests.races.rig import Rig, serving
@@ -51,6 +53,42 @@ def test_reading_is_free_and_the_rest_belongs_to_its_owner(settings: Settings) -
             started = await post(start, headers=ada)
             assert (started.status_code, started.json()["status"]) == (202, "running")
             assert started.json()["seed"] is None  # it is drawn, and nobody knows it
+
+    play(story())
+
+
+def test_a_race_director_manages_every_race(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada", password=True)
+            judge = await rig.account("judge", password=True)
+            policy = rig.keep("ada", 5.0)
+            ada = await rig.signed_in("ada")
+            wanted = {"name": "Cup", "format": "time_trial", "track": "toledo"}
+            made = [(await rig.http.post("/races", json=wanted, headers=ada)) for _ in range(2)]
+            first, second = (f"/races/{answer.json()['id']}" for answer in made)
+            entry = (await rig.enter(made[0].json()["id"], policy, ada)).json()
+            place = f"{first}/entries/{entry['id']}"
+            changes = (
+                ("DELETE", place, 204),
+                ("POST", f"{first}/cancel", 204),
+                ("DELETE", first, 204),
+                ("POST", f"{second}/cancel", 204),
+            )
+            for method, path, _ in changes:
+                answer = await rig.http.request(method, path, headers=judge)
+                assert answer.status_code == 404
+            with rig.app.state.database.session() as session:
+                session.execute(
+                    update(User).where(User.username == "judge").values(role=Role.RACE_DIRECTOR)
+                )
+                gone = update(Race).where(Race.id == made[1].json()["id"])
+                session.execute(gone.values(user_id=None))  # its organiser's account is deleted
+            for method, path, status in changes:
+                answer = await rig.http.request(method, path, headers=judge)
+                assert answer.status_code == status, answer.text
+            delete = await rig.http.delete(f"/policies/{policy}", headers=judge)
+            assert delete.status_code == 404  # policies are no races
 
     play(story())
 

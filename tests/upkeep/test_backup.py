@@ -16,7 +16,18 @@ import pytest
 from sqlalchemy import select
 
 from database import Database
-from models import Base, Job, JobStatus, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from models import (
+    Base,
+    Job,
+    JobStatus,
+    SignIn,
+    Status,
+    TrainingEpoch,
+    TrainingRun,
+    User,
+    UserDroneModel,
+)
+from racer.accounts import tokens
 from racer.errors import ConfigurationError, ConflictError, InvalidInputError
 from racer.upkeep.backup import back_up
 from racer.upkeep.restore import restore
@@ -159,6 +170,18 @@ def test_a_database_of_another_release_is_not_backed_up(data_dir: Path, tmp_path
     with pytest.raises(ConfigurationError, match="init-db"):
         back_up(older, data_dir, tmp_path / "backup.tar.gz")
     older.dispose()
+
+
+def test_sessions_that_were_ended_since_stay_ended(
+    database: Database, data_dir: Path, empty: Database, tmp_path: Path
+) -> None:
+    with database.session() as session:
+        tokens.begin(session, session.query(User).one(), "k" * 32)
+    back_up(database, data_dir, tmp_path / "backup.tar.gz")
+    restore(tmp_path / "backup.tar.gz", empty, tmp_path / "restored")
+    with empty.session(read_only=True) as session:
+        assert session.query(User).count() == 1
+        assert session.query(SignIn).count() == 0
 
 
 def test_a_full_installation_is_not_overwritten(
