@@ -45,6 +45,12 @@ class UnauthorizedError(RacerError):
     status = 401
 
 
+class TooManyRequestsError(RacerError):
+    """Somebody asks more often, or for more at a time, than one may."""
+
+    status = 429
+
+
 class UnavailableError(RacerError):
     """A part we depend on (vehicle, ROS 2, database) does not answer now."""
 

@@ -154,10 +154,11 @@ def _strange_origin(origin: str) -> str:
     )
 
 
-async def refuse_socket(caller: WebSocket, detail: str) -> None:
-    """A 403 with words where the server can send them; uvicorn can."""
+async def refuse_socket(caller: WebSocket, detail: str, status: int = HTTPStatus.FORBIDDEN) -> None:
+    """That status with words where the server can send them; uvicorn can. Else a 403."""
     if "websocket.http.response" in caller.scope.get("extensions", {}):
-        answer = Problem(detail, HTTPStatus.FORBIDDEN)
-        await caller.send_denial_response(answer)
+        unauthorized = status == HTTPStatus.UNAUTHORIZED
+        headers = {"WWW-Authenticate": "Bearer"} if unauthorized else None
+        await caller.send_denial_response(Problem(detail, status, headers))
     else:
         await caller.close()  # before the handshake ends this is a 403
