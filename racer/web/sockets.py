@@ -41,6 +41,11 @@ class Sockets:
         self._most = most
         self._open: Counter[int | str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._open.total()
+
     def enter(self, whose: int | str) -> None:
         """One more. Raises TooManyRequestsError when there are as many as there may be."""
         if self._open[whose] >= self._most:
