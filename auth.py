@@ -2,6 +2,7 @@
 
 An account without a password is open, as in the seed. One with a password is its owner's: writing
 under its name without a token is a 401, with somebody else's a 404, which tells nothing.
+A token is of a session (models.SignIn, racer.accounts.tokens) and counts as long as that row does.
 A password check costs the same whether the name exists or not, and holds no database connection.
 bcrypt is slow on purpose: it runs in two threads of its own, so that guesses wait for each other
 and not the whole API for them.
@@ -10,11 +11,14 @@ and not the whole API for them.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,17 +28,18 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
-import crud
 from database import SessionDep
-from models import User
+from models import Role, SignIn, User, utc_now
 from racer.errors import ConfigurationError, NotFoundError, UnauthorizedError
 from racer.settings import Settings
 
 TOKEN_LIFETIME_S = 30 * 60
 _ALGORITHM = "HS256"
+_USE = "access"  # what our tokens are for: nothing else that the key may sign is one
 _SIGN_IN = "Sign in first: send the token from /token as a bearer token."
 _SHORTEST_KEY = 32
 _passwords = CryptContext(schemes=["bcrypt"], bcrypt__rounds=12, bcrypt__truncate_error=True)
@@ -70,16 +75,36 @@ async def in_bcrypt_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwar
     return await loop.run_in_executor(_bcrypt_threads, lambda: work(*args, **kwargs))
 
 
-def create_token(user: User, secret_key: str, *, now: float | None = None) -> str:
-    """A signed token for `user`. Name and id must both fit: SQLite may give an id again."""
+def create_token(
+    user: User, secret_key: str, *, session_id: str = "", now: float | None = None
+) -> str:
+    """A signed token of the user's session. Name and id must both fit: SQLite may give an id
+    again."""
     issued = int(time.time() if now is None else now)
     claims = {
         "sub": user.username,
         "uid": user.id,
+        "sid": session_id,
+        "use": _USE,
         "iat": issued,
         "exp": issued + TOKEN_LIFETIME_S,
     }
     return str(jwt.encode(claims, secret_key, algorithm=_ALGORITHM))
+
+
+@dataclass(slots=True)
+class Caller:
+    """Where a request comes from and, once that is known, from whom: for the audit log."""
+
+    address: str = ""
+    request_id: str = ""
+    user_id: int | None = None
+    username: str = ""
+
+
+# Set for each request by racer.web.middleware. One object a request: what a thread of it writes
+# there, all of it reads.
+CALLER: ContextVar[Caller] = ContextVar("caller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +113,39 @@ class Visitor:
 
     user: User | None  # None: nobody signed in
     open_accounts: bool  # AUTH_MODE=open: an account without a password is everybody's
+    session_id: str | None = None  # of the token
 
     @property
     def id(self) -> int | None:
         """Of the account."""
         return None if self.user is None else self.user.id
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is theirs to use."""
+        return self.user is not None and self.user.role is Role.ADMIN
+
+    @property
+    def manages_races(self) -> bool:
+        """Whether every race is theirs to manage."""
+        return self.user is not None and self.user.role in (Role.RACE_DIRECTOR, Role.ADMIN)
+
     def may_use(self, owner: User) -> bool:
         """Whether what is `owner`'s is the visitor's to see and to change."""
-        if self.user is not None and self.user.id == owner.id:
+        if self.is_admin or (self.user is not None and self.user.id == owner.id):
             return True
         return self.open_accounts and owner.password_hash is None
 
 
 def visitor_of(session: Session, token: str | None, state: State) -> Visitor:
     """Who sent `token` to the app of this state. Raises UnauthorizedError for a bad token."""
-    user = None if token is None else user_of(session, token, state.secret_key)
-    return Visitor(user, open_accounts=state.settings.auth_mode == "open")
+    open_accounts = state.settings.auth_mode == "open"
+    if token is None:
+        return Visitor(None, open_accounts)
+    user, session_id = _signed_in(session, token, state.secret_key)
+    if (caller := CALLER.get(None)) is not None:
+        caller.user_id, caller.username = user.id, user.username
+    return Visitor(user, open_accounts, session_id)
 
 
 def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
@@ -126,6 +167,11 @@ VisitorDep = Annotated[Visitor, Depends(_visitor, scope="function")]
 
 def user_of(session: Session, token: str, secret_key: str) -> User:
     """The token's user. Raises UnauthorizedError for a bad token."""
+    return _signed_in(session, token, secret_key)[0]
+
+
+def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str]:
+    """The token's user and session, which must both still be there: one query."""
     try:
         claims = jwt.decode(
             token,
@@ -135,10 +181,15 @@ def user_of(session: Session, token: str, secret_key: str) -> User:
         )
     except JWTError as error:
         raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
-    user = crud.find_user(session, claims["sub"])
+    session_id = claims.get("sid")
+    if claims.get("use") != _USE or not isinstance(session_id, str):
+        raise UnauthorizedError("The token is for something else. Sign in at /token.")
+    lasting = select(User).join(SignIn, SignIn.user_id == User.id)
+    lasting = lasting.where(SignIn.id == session_id, SignIn.expires_at > utc_now())
+    user = session.scalar(lasting.where(User.username == claims["sub"]))
     if user is None or user.id != claims.get("uid") or user.password_hash is None:
-        raise UnauthorizedError("The token's account no longer exists. Sign in again.")
-    return user
+        raise UnauthorizedError("The token's session has ended. Sign in again.")
+    return user, session_id
 
 
 def _current_user(visitor: AnyVisitor) -> User:
@@ -162,19 +213,46 @@ def require_access(owner: User, visitor: Visitor) -> None:
     raise NotFoundError("There is no such thing among yours.")
 
 
+def require_safe(settings: Settings) -> None:
+    """Raise ConfigurationError for what a server must not start with: open accounts that other
+    machines reach, or no key of its own where everybody signs in."""
+    if settings.auth_mode == "open" and not _is_loopback(settings.host):
+        raise ConfigurationError(
+            f"HOST={settings.host} lets other machines in, and AUTH_MODE=open lets whoever comes "
+            "use accounts without a password. Set AUTH_MODE=required (and SECRET_KEY), or "
+            "HOST=127.0.0.1."
+        )
+    if settings.auth_mode == "required" or settings.secret_key:
+        _require_long(settings.secret_key)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it: every address that the name stands for."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(str(address[0])).is_loopback for *_, address in found)
+
+
+def _require_long(key: str) -> None:
+    if len(key) < _SHORTEST_KEY:
+        empty = "" if not key else ", or leave it empty with AUTH_MODE=open"
+        raise ConfigurationError(
+            f"SECRET_KEY {'is shorter than' if key else 'is missing: AUTH_MODE=required needs'} "
+            f"{_SHORTEST_KEY} characters, so that nobody can forge tokens. Make one with "
+            f".venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(48))'{empty}."
+        )
+
+
 def load_secret_key(settings: Settings) -> str:
     """SECRET_KEY, or the installation's own, made once with mode 0600 in DATA_DIR.
 
     Made complete under another name and then linked: of several processes that start at once, one
     wins and all read the same key.
     """
-    if settings.secret_key:
-        if len(settings.secret_key) < _SHORTEST_KEY:
-            raise ConfigurationError(
-                f"SECRET_KEY is shorter than {_SHORTEST_KEY} characters, so that tokens could be "
-                "forged. Make one with .venv/bin/python -c "
-                "'import secrets; print(secrets.token_urlsafe(48))', or leave it empty."
-            )
+    if settings.secret_key or settings.auth_mode == "required":
+        _require_long(settings.secret_key)
         return settings.secret_key
     path = settings.data_dir / "secret_key"
     try:

@@ -62,6 +62,14 @@ class RaceStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Role(StrEnum):
+    """What an account may do beyond its own things."""
+
+    PILOT = "pilot"  # nothing
+    RACE_DIRECTOR = "race_director"  # manages every race
+    ADMIN = "admin"  # uses everything
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware datetime. SQLite stores no zone: the zone is dropped as UTC and put back."""
 
@@ -128,6 +136,9 @@ class User(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(255))
+    role: Mapped[Role] = mapped_column(
+        _status_type(Role), default=Role.PILOT, server_default=Role.PILOT.value
+    )
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
 
@@ -137,6 +148,43 @@ class User(Base):
         passive_deletes=True,
         order_by="UserDroneModel.id",
     )
+
+
+class SignIn(Base):
+    """A session: from signing in with the password until it is ended or not renewed in time.
+
+    Its access tokens carry the id. Its refresh tokens share a handle; the newest one has the
+    secret. Both are random, and only their SHA-256 is here.
+    """
+
+    __tablename__ = "sign_ins"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_uuid)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    handle_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    user: Mapped[User] = relationship()
+
+
+class AuditEntry(Base):
+    """Something that an operator may have to know later. It refers to nothing: who did it and what
+    it was done to may be gone."""
+
+    __tablename__ = "audit_entries"
+
+    number: Mapped[int] = mapped_column(primary_key=True)  # the oldest are found without counting
+    id: Mapped[str] = mapped_column(String(36), unique=True, default=new_uuid)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    actor_id: Mapped[int | None]  # null: nobody signed in, or the command line
+    actor: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    target: Mapped[str] = mapped_column(String(200))
+    outcome: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str] = mapped_column(String(64))
 
 
 class UserDroneModel(Base):

@@ -326,6 +326,9 @@ def _check_password(value: str) -> str:
     return value
 
 
+Password = Annotated[str, AfterValidator(_check_password)]
+
+
 def _check_text(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
@@ -351,8 +354,10 @@ class UserCreate(BaseModel):
         AfterValidator(clean_username),
         Field(description=f"Trimmed; {USERNAME_RULE}.", examples=["ada"]),
     ]
-    password: Annotated[str, AfterValidator(_check_password)] | None = Field(
-        None, description="Optional; 8 to 72 bytes. Without one the account is open to everybody."
+    password: Password | None = Field(
+        None,
+        description="8 to 72 bytes. Without one the account is open to everybody; with "
+        "AUTH_MODE=required it is needed.",
     )
 
 
@@ -420,11 +425,15 @@ class UserOut(BaseModel):
 
 
 class TokenOut(BaseModel):
-    """What the OAuth2 password flow answers."""
+    """What signing in and refreshing answer."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name, no secret
     expires_in: int = Field(description="Seconds that the token is valid.", examples=[1800])
+    refresh_token: str = Field(
+        description="For /token/refresh, once; its answer has the next one.",
+        examples=["p2Yp0mC1q3hX8z7T9bW4Lg.8Qk1r0C5yq2mJt6nV3xZsA7dF9hE4uKw-bLpGiOYcRM"],
+    )
 
 
 class ErrorOut(BaseModel):

@@ -19,7 +19,7 @@ from racer.errors import ConfigurationError, InvalidInputError, NotFoundError, R
 
 COMMANDS = (  # modules of racer.commands, with - for _
     *("train", "evaluate", "reference", "export", "fly"),
-    *("init-db", "seed", "backup", "restore", "export-openapi", "doctor"),
+    *("init-db", "create-admin", "seed", "backup", "restore", "export-openapi", "doctor"),
 )
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 _DESCRIPTION = """\

@@ -46,9 +46,13 @@ class UnauthorizedError(RacerError):
 
 
 class TooManyRequestsError(RacerError):
-    """Somebody asks more often, or for more at a time, than one may."""
+    """It was tried too often; `retry_after_s` says when to try again."""
 
     status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UnavailableError(RacerError):

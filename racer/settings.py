@@ -41,13 +41,16 @@ class Settings(BaseSettings):
     )
     auth_mode: Literal["open", "required"] = Field(
         "open",
-        description="open = accounts without a password are everybody's; required = everybody "
-        "signs in.",
+        description="open = accounts without a password are everybody's, so HOST must be of this "
+        "machine alone; required = everybody signs in.",
     )
     secret_key: str = Field(
         "",
         description="Signs tokens; at least 32 characters. Empty = made once and kept in DATA_DIR "
-        "with mode 0600.",
+        "with mode 0600; not with AUTH_MODE=required.",
+    )
+    audit_days: int = Field(
+        365, ge=1, le=36_500, description="How long the audit log keeps an entry."
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default=["http://localhost:3000", "http://127.0.0.1:3000"],

@@ -1,4 +1,4 @@
-"""The seed's REST API: users, their drone models, signing in.
+"""The seed's REST API: users and their drone models; with session_routes and account_routes.
 
 Handlers that only use the database are plain functions: they run in the thread pool, where waiting
 holds up nobody else. Passwords are hashed in threads of their own (see auth).
@@ -11,23 +11,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import OAuth2PasswordRequestForm
 
 import crud
-from auth import (
-    TOKEN_LIFETIME_S,
-    CurrentUser,
-    VisitorDep,
-    create_token,
-    hash_password,
-    in_bcrypt_thread,
-    password_matches,
-    require_access,
-)
-from database import Database, SessionDep
+from auth import CurrentUser, VisitorDep, hash_password, in_bcrypt_thread, require_access
+from database import SessionDep
 from models import User, UserDroneModel
+from racer.accounts import account_routes, session_routes
+from racer.accounts.schemas import MeOut
 from racer.accounts.service import check_reward
-from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
 from schemas import (
     DroneModelClone,
@@ -35,7 +26,6 @@ from schemas import (
     DroneModelOut,
     DroneModelUpdate,
     ErrorOut,
-    TokenOut,
     UserCreate,
     UserOut,
 )
@@ -55,9 +45,12 @@ _UNKNOWN_USER = "No user has that name."
 _PROTECTED = "The account has a password: sign in first, or the token is wrong or expired."
 
 
-async def _new_account(wanted: UserCreate) -> tuple[str, str | None]:
+async def _new_account(wanted: UserCreate, request: Request) -> tuple[str, str | None]:
     """Name and password hash; hashed before the first query, as no transaction may wait for it."""
     if wanted.password is None:
+        if request.app.state.settings.auth_mode == "required":
+            missing = ValueError("is needed: this server has no accounts without one")
+            raise _refused("password", missing, str(missing))
         return wanted.username, None
     return wanted.username, await in_bcrypt_thread(hash_password, wanted.password)
 
@@ -67,14 +60,15 @@ async def _new_drone_model(wanted: DroneModelCreate) -> DroneModelCreate:
     try:
         await run_in_threadpool(check_reward, wanted.drone_details)
     except InvalidRewardError as error:
-        problem = {
-            "type": "value_error",
-            "loc": ("body", "drone_details", "rewardFunction"),
-            "msg": error.message,
-            "ctx": {"error": error},
-        }
-        raise RequestValidationError([problem]) from error
+        raise _refused("drone_details.rewardFunction", error, error.message) from error
     return wanted
+
+
+def _refused(field: str, error: Exception, message: str) -> RequestValidationError:
+    """As pydantic says it of a field of the body."""
+    place = ("body", *field.split("."))
+    problem = {"type": "value_error", "loc": place, "msg": message, "ctx": {"error": error}}
+    return RequestValidationError([problem])
 
 
 NewAccount = Annotated[tuple[str, str | None], Depends(_new_account)]
@@ -98,12 +92,11 @@ def create_user(account: NewAccount, session: SessionDep) -> User:
     "/users/me",
     tags=["users"],
     summary="Who am I?",
-    response_model=UserOut,
     responses=_errors(s401="No token, or a wrong or expired one."),
 )
-def read_me(user: CurrentUser) -> User:
+def read_me(user: CurrentUser) -> MeOut:
     """The account of the token."""
-    return user
+    return MeOut.model_validate(user)
 
 
 @router.get(
@@ -204,28 +197,5 @@ def update_drone_model(
     return model
 
 
-@router.post(
-    "/token",
-    tags=["users"],
-    summary="Sign in (OAuth2 password flow)",
-    responses=_errors(s401="The name or the password is wrong."),
-)
-async def sign_in(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request
-) -> TokenOut:
-    """A bearer token, valid for 30 minutes. The body is a form, as OAuth2 wants it."""
-    user = await run_in_threadpool(_find_user, request.app.state.database, form.username)
-    # The session is closed: checking a password takes a quarter of a second, on purpose.
-    password_hash = None if user is None else user.password_hash
-    matches = await in_bcrypt_thread(password_matches, form.password, password_hash)
-    if not matches or user is None:
-        raise UnauthorizedError("The name or the password is wrong.")
-    return TokenOut(
-        access_token=create_token(user, request.app.state.secret_key),
-        expires_in=TOKEN_LIFETIME_S,
-    )
-
-
-def _find_user(database: Database, username: str) -> User | None:
-    with database.session(read_only=True) as session:
-        return crud.find_user(session, username)
+router.include_router(session_routes.router)
+router.include_router(account_routes.router)

@@ -1,9 +1,18 @@
-"""What the API and the console both check in a new drone model beyond its fields' own ranges."""
+"""What other slices have of accounts: the audit log, signing in, and the check of a new drone model
+beyond its fields' own ranges.
+
+    from racer.accounts.service import audit
+    audit.record(session, "race.delete", race.id)
+"""
 
 from __future__ import annotations
 
+from racer.accounts import audit, tokens
+from racer.accounts.signing_in import check_password, sign_in
 from racer.rewards.check import compile_source
 from schemas import DroneDetails
+
+__all__ = ["audit", "check_password", "check_reward", "sign_in", "tokens"]
 
 
 def check_reward(details: DroneDetails) -> None:

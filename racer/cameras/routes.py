@@ -21,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 import crud
-from auth import TOKEN_LIFETIME_S, CurrentUser, Visitor, create_token, require_access
+from auth import TOKEN_LIFETIME_S, AnyVisitor, CurrentUser, Visitor, create_token, require_access
 from racer.cameras.service import CameraService
 from racer.errors import NotFoundError, RacerError
 from racer.sim.track import Track
@@ -138,15 +138,17 @@ async def watch_vehicle(drone: str, viewer: Viewer, cameras: Cameras) -> MjpegRe
     status_code=HTTPStatus.NO_CONTENT,
     responses={401: _SIGN_IN},
 )
-def open_stream_session(request: Request, response: Response, user: CurrentUser) -> None:
+def open_stream_session(
+    request: Request, response: Response, user: CurrentUser, visitor: AnyVisitor
+) -> None:
     """Sets a cookie that opens the camera streams of the token's account, and nothing else.
 
-    It lasts as long as a new token; send it again before that.
+    It lasts as long as a new token, and as the token's session; send it again before that.
     """
     key = stream_key(request.app.state.secret_key)
     response.set_cookie(
         STREAM_COOKIE,
-        create_token(user, key),
+        create_token(user, key, session_id=visitor.session_id or ""),
         max_age=TOKEN_LIFETIME_S,
         httponly=True,
         samesite="strict",

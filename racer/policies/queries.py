@@ -14,6 +14,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import KeptRun, Policy, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from racer.accounts.service import audit
 from racer.errors import ConflictError, NotFoundError
 from racer.web import paging
 from racer.web.ids import is_id
@@ -216,3 +217,4 @@ def _same(session: Session, new: NewPolicy) -> str | None:
 def delete_policy(session: Session, policy_id: str) -> None:
     """Forget it; those that were made from it stay, without a parent. NotFoundError."""
     session.delete(get_policy(session, policy_id).policy)
+    audit.record(session, "policy.delete", policy_id)

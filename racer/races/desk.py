@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from auth import Visitor, require_access
 from database import Database
 from models import Policy, Race, RaceEntry, RaceStatus, new_uuid, utc_now
+from racer.accounts.service import audit
 from racer.errors import ConfigurationError, ConflictError, UnavailableError
 from racer.policies.service import PolicyService
 from racer.policy.manifest import Manifest
@@ -152,6 +153,7 @@ class RaceDesk:
         with self._database.session() as session:
             race = queries.get(session, race_id, lock=True)
             session.delete(race)
+            audit.record(session, "race.delete", race_id)
         log.info("race_deleted", race_id=race_id)
         return race.job_id
 

@@ -17,6 +17,7 @@ import crud
 from auth import Visitor, VisitorDep, require_access
 from database import SessionDep
 from models import UserTrack
+from racer.accounts.service import audit
 from racer.errors import ConflictError
 from racer.policy.tables import track_table
 from racer.sim.track import Track, parse_track, track_names
@@ -274,6 +275,7 @@ def delete_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Non
     """Runs and policies keep what they had; a drone model that names it cannot be trained again
     until it names another one."""
     session.delete(_own(session, track_id, visitor))
+    audit.record(session, "track.delete", track_id)
     log.info("track_deleted", track_id=track_id)
 
 

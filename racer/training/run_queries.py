@@ -9,6 +9,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session, contains_eager
 
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from racer.accounts.service import audit
 from racer.errors import ConflictError, NotFoundError
 from racer.training.places import queue_places
 from racer.training.queries import (
@@ -159,6 +160,7 @@ def delete_run(session: Session, run_id: str) -> None:
     if run.status in ACTIVE:
         raise ConflictError(f"The run is {word_of(run.status)}. Cancel it first.")
     model = run.drone_model
+    audit.record(session, "run.delete", run.id)
     session.delete(run)
     session.flush()
     left = newest_run(session, model.drone_id)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import Database
-from models import Base
+from models import Base, SignIn
 from racer.errors import ConfigurationError, UnavailableError
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
 
@@ -86,7 +86,8 @@ def _add_rows(archive: tarfile.TarFile, connection: Connection) -> None:
         raise ConfigurationError(
             "There is no database of Toledo Racer to back up. Check DATABASE_URL and DATA_DIR."
         )
-    tables = Base.metadata.sorted_tables
+    # Sessions stay out: one that was ended meanwhile would come back to life.
+    tables = [t for t in Base.metadata.sorted_tables if t.name != SignIn.__tablename__]
     head = Head(
         format=FORMAT,
         revision=revision,

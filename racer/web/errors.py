@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from racer.errors import RacerError
+from racer.errors import RacerError, TooManyRequestsError
 from racer.rewards.diagnostics import InvalidRewardError
 
 log = structlog.get_logger(__name__)
@@ -58,8 +58,16 @@ def install_error_handlers(app: FastAPI) -> None:
 async def _racer_error(_request: Request, error: RacerError) -> JSONResponse:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("unavailable", error=error.message, status=error.status)
-    unauthorized = error.status == HTTPStatus.UNAUTHORIZED
-    headers = {"WWW-Authenticate": "Bearer"} if unauthorized else None
+    return problem_of(error)
+
+
+def problem_of(error: RacerError) -> Problem:
+    """The answer that says it."""
+    headers: dict[str, str] = {}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(error.retry_after_s)
     return Problem(error.message, error.status, headers)
 
 

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth import CALLER, Caller
 from racer.web.errors import Problem
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class RequestLog:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        CALLER.set(Caller(address=(scope.get("client") or ("",))[0], request_id=request_id))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._observe(scope, receive, send, request_id)
 

@@ -9,7 +9,6 @@ stops; uvicorn closes WebSockets with 1012 and cancels what is left after a seco
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth import require_safe
 from racer.errors import ConfigurationError, RacerError
 from racer.settings import Settings
 
@@ -31,14 +31,10 @@ _MAX_SOCKET_MESSAGE_BYTES = 1 << 20
 def serve(app: FastAPI, settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; returns the process's exit code."""
     try:
+        require_safe(settings)
         listener = listen(settings.host, settings.port)
     except ConfigurationError as error:
         return _refuse(error)
-    if not _is_loopback(settings.host):
-        log.warning(
-            "reachable from other machines, and open accounts ask for no password",
-            host=settings.host,
-        )
     streams = EndStreams(app)
     config = uvicorn.Config(
         streams,
@@ -185,15 +181,6 @@ class EndStreams:
 
 async def _receive(receive: Receive) -> Message:
     return await receive()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refuse(error: RacerError) -> int:

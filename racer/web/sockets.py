@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from racer.errors import RacerError, TooManyRequestsError, UnavailableError
+from racer.web.errors import problem_of
 from racer.web.origins import refuse_socket
 from racer.web.tokens import SCHEME, Admission, Grant, bearer_of
 
 log = structlog.get_logger(__name__)
 
 SIGNED_OUT = 4401  # closes a socket whose token has ended
+_RETRY_AFTER_S = 10
 _MAX_REASON = 120  # a closing frame holds 123 bytes
 
 T = TypeVar("T")
@@ -51,7 +53,8 @@ class Sockets:
         if self._open[whose] >= self._most:
             raise TooManyRequestsError(
                 f"You have {self._most} sockets open; there may be no more. Close one first. "
-                "(MAX_SOCKETS_PER_USER)"
+                "(MAX_SOCKETS_PER_USER)",
+                retry_after_s=_RETRY_AFTER_S,
             )
         self._open[whose] += 1
 
@@ -77,7 +80,7 @@ async def converse(
         socket.app.state.sockets.enter(whose)
     except RacerError as error:
         log.warning("socket refused", path=socket.url.path, reason=error.message)
-        await refuse_socket(socket, error.message, error.status)
+        await refuse_socket(socket, problem_of(error))
         return
     try:
         await socket.accept(subprotocol=_accepted_protocol(socket))

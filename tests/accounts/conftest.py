@@ -13,6 +13,7 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from database import Database
+from racer.accounts.limits import SignInLimits
 from racer.accounts.routes import router
 from racer.settings import Settings
 from racer.web.app import assemble, spine
@@ -49,10 +50,13 @@ def client(running: TestClient, app: FastAPI) -> TestClient:
     database: Database = app.state.database
     with database.session() as session:
         if database.engine.dialect.name == "postgresql":
+            session.execute(text("TRUNCATE audit_entries"))
             session.execute(text("TRUNCATE users RESTART IDENTITY CASCADE"))
             session.execute(text("ALTER SEQUENCE user_drone_models_id_seq RESTART"))
         else:
+            session.execute(text("DELETE FROM audit_entries"))
             session.execute(text("DELETE FROM users"))
+    app.state.sign_in_limits = SignInLimits()  # nobody has tried yet
     running.cookies.clear()
     return running
 

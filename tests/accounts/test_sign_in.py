@@ -12,11 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
 from jose import jwt
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 import auth
+from models import SignIn
 from racer.errors import ConfigurationError
 from racer.settings import Settings
 
@@ -157,9 +161,19 @@ def test_an_open_account_stays_open(client: TestClient, eve: dict[str, str]) -> 
 
 def forged(app: FastAPI, user: int = 1, name: str = "eve", **changes: Any) -> str:
     """A token signed with the right key but other claims."""
-    claims = {"sub": name, "uid": user, "exp": time.time() + 60} | changes
+    with app.state.database.session(read_only=True) as session:
+        row = session.scalar(select(SignIn.id).where(SignIn.user_id == 1))
+    claims: dict[str, Any] = {"sub": name, "uid": user, "exp": time.time() + 60}
+    claims |= {"sid": row, "use": "access"} | changes
     present = {key: value for key, value in claims.items() if value is not None}
     return str(jwt.encode(present, app.state.secret_key, algorithm="HS256"))
+
+
+def key_pair() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, plain).decode()
 
 
 def test_tokens_that_are_not_ours_are_refused(
@@ -167,6 +181,7 @@ def test_tokens_that_are_not_ours_are_refused(
 ) -> None:
     good = eve["Authorization"].removeprefix("Bearer ")
     header, payload, signature = good.split(".")
+    claims = jwt.get_unverified_claims(good)
     unsigned = "eyJhbGciOiJub25lIn0."  # {"alg":"none"}
     tokens = {
         "empty": "",
@@ -183,6 +198,12 @@ def test_tokens_that_are_not_ours_are_refused(
         "unknown name": forged(app, name="nobody"),
         "id of another": forged(app, user=2),
         "huge": "x" * 8_000,
+        "no session": forged(app, sid=None),
+        "another session": forged(app, sid="x" * 36),
+        "a session that is no text": forged(app, sid=7),
+        "no purpose": forged(app, use=None),
+        "other purpose": forged(app, use="refresh"),
+        "key pair": jwt.encode(claims, key_pair(), "RS256"),
     }
     assert client.get("/users/me", headers=bearer(forged(app))).status_code == 200
     for what, token in tokens.items():

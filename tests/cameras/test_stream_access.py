@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from auth import TOKEN_LIFETIME_S, create_token
-from models import User
+from auth import TOKEN_LIFETIME_S
 from racer.settings import Settings
 from racer.web import tokens
 from racer.web.tokens import STREAM_COOKIE
@@ -26,7 +25,7 @@ def settings(sqlite_url: str, tmp_path: Any) -> Settings:
 
 @pytest.fixture
 def required(settings: Settings) -> Settings:
-    return settings.model_copy(update={"auth_mode": "required"})
+    return settings.model_copy(update={"auth_mode": "required", "secret_key": "s" * 48})
 
 
 async def status(rig: Rig, path: str, *, cookie: str = "", **headers: str) -> int:
@@ -107,6 +106,9 @@ def test_the_cookie_opens_streams_and_nothing_else(required: Settings) -> None:
                 assert again.status_code == 401
             token = owner["Authorization"].removeprefix("Bearer ")
             assert await status(rig, "/drones/1/stream", cookie=token) == 401
+            assert await status(rig, "/drones/1/stream", cookie=cookie.value) == 200
+            await rig.http.post("/logout", headers=owner)
+            assert await status(rig, "/drones/1/stream", cookie=cookie.value) == 401
             gone = await rig.http.delete("/stream-session")
             assert gone.status_code == 204
             assert SimpleCookie(gone.headers["set-cookie"])[STREAM_COOKIE]["max-age"] == "0"
@@ -123,10 +125,7 @@ def test_a_stream_ends_with_its_token(
     async def scenario() -> None:
         async with serving(required) as rig:
             await rig.new_model("eve", password=PASSWORD)
-            with rig.app.state.database.session() as session:
-                eve = session.query(User).filter_by(username="eve").one()
-                token = create_token(eve, rig.app.state.secret_key)
-            owner = {"Authorization": f"Bearer {token}"}
+            owner = await rig.signed_in("eve", PASSWORD)
             async with (
                 asyncio.timeout(20),
                 rig.http.stream("GET", "/drones/1/stream", headers=owner) as answer,
@@ -134,8 +133,7 @@ def test_a_stream_ends_with_its_token(
                 chunks = answer.aiter_bytes()
                 await anext(chunks)
                 if why == "revoked":
-                    with rig.app.state.database.session() as session:
-                        session.query(User).one().password_hash = None
+                    await rig.http.post("/logout", headers=owner)
                 else:
                     late = tokens.time.time() + TOKEN_LIFETIME_S + 1
                     monkeypatch.setattr(tokens.time, "time", lambda: late)

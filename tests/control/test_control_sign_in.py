@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jose import jwt
 from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -32,7 +33,7 @@ LONG_AGO_S = -2 * TOKEN_LIFETIME_S
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
     with slot_settings(tmp_path, auth_mode="required", max_sockets_per_user=3) as settings:
-        yield settings
+        yield settings.model_copy(update={"secret_key": "s" * 48})
 
 
 @pytest.fixture
@@ -57,17 +58,21 @@ async def refusal(rig: Rig, path: str, **options: Any) -> tuple[int, str]:
     return answer.status_code, json.loads(answer.body)["detail"]
 
 
-def token_of(rig: Rig, username: str, *, made_s: float = 0.0) -> str:
-    """A token of that account, made so many seconds from now."""
+def token_of(rig: Rig, token: str, *, made_s: float = 0.0) -> str:
+    """Another one of the same session, made so many seconds from now."""
+    claims = jwt.get_unverified_claims(token)
     with rig.app.state.database.session() as session:
-        user = session.query(User).filter_by(username=username).one()
-        return create_token(user, rig.app.state.secret_key, now=tokens.time.time() + made_s)
+        user = session.get(User, claims["uid"])
+        now = tokens.time.time() + made_s
+        key = rig.app.state.secret_key
+        return create_token(user, key, session_id=claims["sid"], now=now)
 
 
-def revoke(rig: Rig, username: str) -> None:
-    """An account that cannot sign in any more has no valid tokens."""
-    with rig.app.state.database.session() as session:
-        session.query(User).filter_by(username=username).one().password_hash = None
+async def revoke(rig: Rig, token: str) -> None:
+    """Sign out somewhere else."""
+    (
+        await rig.http.post("/logout", headers={"Authorization": f"Bearer {token}"})
+    ).raise_for_status()
 
 
 async def farewell(socket: ClientConnection) -> tuple[int, str]:
@@ -84,10 +89,11 @@ def test_nobody_opens_a_socket_where_everybody_signs_in(
 ) -> None:
     async def story() -> None:
         async with serving(settings) as rig:
-            await account(rig, "open")
+            with rig.app.state.database.session() as session:  # of a time when that was allowed
+                session.add(User(username="open"))
             bob = await account(rig, "bob", password=True)
             await account(rig, "eve", password=True)
-            old = token_of(rig, "bob", made_s=LONG_AGO_S)
+            old = token_of(rig, bob, made_s=LONG_AGO_S)
             for path in SOCKETS:
                 for options in (
                     {},
@@ -126,7 +132,7 @@ def test_a_token_that_ends_in_flight_means_hover_a_reason_and_land(
                 assert (await heard(socket, "command_result"))["ok"]
                 assert peer.presence[-1][1] is True
                 if why == "revoked":
-                    revoke(rig, "bob")
+                    await revoke(rig, bob)
                 else:
                     late = tokens.time.time() + TOKEN_LIFETIME_S + 1
                     monkeypatch.setattr(tokens.time, "time", lambda: late)
@@ -165,7 +171,7 @@ def test_after_a_while_the_socket_is_closed_with_the_reason(
                 rig.socket("/ws/telemetry", **protocols(bob)) as viewer,
             ):
                 await viewer.recv()
-                revoke(rig, "bob")
+                await revoke(rig, bob)
                 for socket in (pilot, viewer):
                     code, reason = await farewell(socket)
                     assert code == 4401
@@ -188,7 +194,7 @@ def test_a_fresh_token_goes_on_and_is_in_no_log(
                     late = tokens.time.time() + TOKEN_LIFETIME_S + 1
                     monkeypatch.setattr(tokens.time, "time", lambda: late)
                     await heard(socket, "signed_out")
-                    fresh = token_of(rig, "bob")
+                    fresh = token_of(rig, bob)
                     for bad in (eve, fresh[:-2], "nonsense"):
                         await socket.send(f"token {bad}")
                         assert (await heard(socket, "token"))["ok"] is False
@@ -219,7 +225,7 @@ def test_who_is_signed_out_lands_nobody_else_and_gets_no_controls(
                 asked = await heard(pilot, "lease_requested")
                 await pilot.send("takeoff")
                 assert (await heard(pilot, "command_result"))["ok"]
-                revoke(rig, "bob")
+                await revoke(rig, bob)
                 await heard(other, "signed_out")
                 await other.send("land")
                 assert "Sign in again" in (await heard(other, "error"))["message"]

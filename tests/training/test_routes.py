@@ -259,7 +259,7 @@ def test_what_a_password_protects_is_its_owners_to_follow(settings: Settings) ->
 
 
 def test_where_everybody_signs_in_nobody_follows_a_training(sqlite_settings: Settings) -> None:
-    settings = sqlite_settings.model_copy(update={"auth_mode": "required"})
+    settings = sqlite_settings.model_copy(update={"auth_mode": "required", "secret_key": "s" * 48})
 
     async def scenario() -> None:
         async with serving(settings) as rig:

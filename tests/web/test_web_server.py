@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from auth import require_safe
 from racer.errors import ConfigurationError
+from racer.settings import Settings
 from racer.web.server import listen, url_of
 from tests.support import REPOSITORY, claim_slot, wait_for
 
@@ -196,12 +198,57 @@ def is_ready(url: str) -> dict[str, dict[str, object]] | None:
     return body if body["ready"] else None
 
 
-def test_an_address_beyond_this_machine_is_warned_about(tmp_path: Path) -> None:
-    with claim_slot(tmp_path) as slot, started([*TOY, "ok"], slot | {"HOST": "0.0.0.0"}) as process:  # noqa: S104
-        assert process.stdout is not None
-        process.stdout.readline()
-        _, errors = stop(process, signal.SIGINT)
-    assert "no password" in errors
+EVERYWHERE = {"HOST": "0.0.0.0"}  # noqa: S104
+KEY = "k" * 32
+
+
+@pytest.mark.parametrize("command", [[*TOY, "ok"], MAIN])
+def test_open_accounts_are_served_to_this_machine_only(tmp_path: Path, command: list[str]) -> None:
+    with claim_slot(tmp_path / "data") as slot:
+        error = refused(command, slot | EVERYWHERE)
+    assert "HOST=0.0.0.0" in error
+    assert "AUTH_MODE=required" in error
+    assert "HOST=127.0.0.1" in error
+    assert list(tmp_path.iterdir()) == []  # nothing had begun
+
+
+@pytest.mark.parametrize("key", ["", "k" * 31])
+def test_where_everybody_signs_in_the_key_is_set(tmp_path: Path, key: str) -> None:
+    required = {"AUTH_MODE": "required", "SECRET_KEY": key}
+    with claim_slot(tmp_path / "data") as slot:
+        error = refused([*TOY, "ok"], slot | EVERYWHERE | required)
+    assert "SECRET_KEY" in error
+    assert "token_urlsafe" in error
+    assert not key or key not in error
+
+
+def test_where_everybody_signs_in_other_machines_come_in(tmp_path: Path) -> None:
+    required = {"AUTH_MODE": "required", "SECRET_KEY": KEY}
+    with serving([*TOY, "ok"], tmp_path, **EVERYWHERE, **required) as (process, url):
+        assert httpx.get(url + "/slow").status_code == 200
+        stop(process, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("host", "safe"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("", False),
+        ("192.0.2.7", False),
+        ("::ffff:0.0.0.0", False),
+        ("fe80::1", False),
+        ("no such host", False),
+    ],
+)
+def test_which_addresses_are_of_this_machine_alone(host: str, safe: bool) -> None:
+    settings = Settings(_env_file=None, host=host, auth_mode="open", secret_key="")
+    with nullcontext() if safe else pytest.raises(ConfigurationError, match=r"HOST=127\.0\.0\.1"):
+        require_safe(settings)
 
 
 @pytest.mark.parametrize(
