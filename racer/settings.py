@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         default=["http://localhost:3000", "http://127.0.0.1:3000"],
         description="Pages that may call, and hosts that mean us: comma-separated, or a JSON list.",
     )
+    max_sockets_per_user: int = Field(
+        250,
+        ge=1,
+        le=10**5,
+        description="WebSockets that one account may have open, or one address without account.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
     )

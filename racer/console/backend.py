@@ -23,6 +23,7 @@ from racer.accounts.service import check_reward
 from racer.console.flight_panel import Outcome
 from racer.console.model_form import ALGORITHMS, RACE_TYPES, FormError
 from racer.console.queries import open_usernames
+from racer.console.session import PageSession
 from racer.console.setup_panel import ModelCard
 from racer.control.service import ControlService
 from racer.errors import ConflictError, NotFoundError, RacerError, UnauthorizedError
@@ -40,57 +41,96 @@ class Backend:
     """Implements what the panels ask for; see their constructors for the contracts."""
 
     def __init__(
-        self, *, database: Database, control: ControlService, training: TrainingService
+        self,
+        session: PageSession,
+        *,
+        database: Database,
+        control: ControlService,
+        training: TrainingService,
     ) -> None:
+        self._session = session
         self._database = database
         self._control = control
         self._training = training
-        self._username: str | None = None
         self._drone_id: str | None = None
         self._seat = control.pilots.join("The console")
+        self._keep_nobody_out()
 
     @classmethod
-    def of(cls, app: FastAPI) -> Backend:
-        """A fresh one, signed in as nobody, on the running app's services."""
+    def of(cls, app: FastAPI, address: str) -> Backend:
+        """A fresh one, signed in as nobody, on the running app's services; `address` of the
+        browser."""
         state = app.state
-        return cls(database=state.database, control=state.control, training=state.training)
+        return cls(
+            PageSession(state, address),
+            database=state.database,
+            control=state.control,
+            training=state.training,
+        )
 
     # accounts
 
+    @property
+    def required(self) -> bool:
+        """Whether nobody sees or flies anything here before signing in."""
+        return self._session.required
+
+    @property
+    def token(self) -> str | None:
+        """Of an account with a password, for the cookie of its streams."""
+        return self._session.token
+
     async def open_pilots(self, limit: int) -> list[str]:
-        """Names of the newest accounts without a password."""
-        return await self._read(open_usernames, limit)
+        """Names of the newest accounts that anybody may use."""
+        return [] if self.required else await self._read(open_usernames, limit)
 
     async def sign_in(self, username: str, password: str) -> str:
         """Let the pilot in and return the name as stored.
 
-        Raises NotFoundError for an unknown name, UnauthorizedError for a wrong password.
+        Raises NotFoundError for an unknown name, UnauthorizedError for a wrong password,
+        TooManyRequestsError after several.
         """
-        user = await self._read(crud.get_user, username)
-        if user.password_hash is not None and not await asyncio.to_thread(
-            auth.password_matches, password, user.password_hash
-        ):
-            raise UnauthorizedError(
-                "The password is wrong." if password else "This account needs its password."
-            )
-        self._username = user.username
-        return user.username
+        account = await self._session.begin(username, password)
+        self._control.pilots.fly_as(self._seat, account)
+        self._control.pilots.resume(self._seat)
+        return account.username
 
     async def create_pilot(self, username: str, password: str) -> str:
         """A new account, signed in. Raises FormError or AlreadyExistsError."""
         wanted = _parse(UserCreate, {"username": username, "password": password or None})
+        if wanted.password is None and self.required:
+            raise FormError({"password": "Everybody has a password here: 8 to 72 bytes."})
         password_hash = (
-            await asyncio.to_thread(auth.hash_password, wanted.password)
+            await auth.in_bcrypt_thread(auth.hash_password, wanted.password)
             if wanted.password is not None
             else None
         )
         await self._write(crud.create_user, wanted.username, password_hash=password_hash)
-        self._username = wanted.username
-        return wanted.username
+        return await self.sign_in(wanted.username, password)
 
-    def sign_out(self) -> None:
+    async def sign_out(self) -> None:
         """Forget the pilot and the drone model."""
-        self._username = self._drone_id = None
+        self._drone_id = None
+        self._keep_nobody_out()
+        await self._session.end()
+
+    async def lapse(self) -> str | None:
+        """Why the pilot is not signed in any more; they fly no more then."""
+        reason = await self._session.lapse()
+        if reason is not None:
+            self._control.pilots.suspend(self._seat, reason)
+        return reason
+
+    async def renew(self) -> bool:
+        """Stay signed in; whether there is a fresh token."""
+        return await self._session.renew()
+
+    def _keep_nobody_out(self) -> None:
+        self._control.pilots.fly_as(self._seat, None)
+        if self.required:
+            self._control.pilots.suspend(self._seat, "Sign in first.")
+        else:
+            self._control.pilots.resume(self._seat)
 
     # drone models
 
@@ -148,6 +188,8 @@ class Backend:
 
     async def send_command(self, command: str) -> Outcome:
         """Send it and wait for the controller's answer; failures come back as words."""
+        if self._seat.suspended is not None:  # what is open to every pilot is not open to nobody
+            return Outcome(ok=False, message=self._seat.suspended, refused=True)
         try:
             result = await self._control.send_command(command, self._seat)
         except ConflictError as error:
@@ -184,9 +226,10 @@ class Backend:
 
     def stream_url(self) -> str | None:
         """The MJPEG stream of the chosen drone."""
-        if self._username is None or self._drone_id is None:
+        account = self._session.account
+        if account is None or self._drone_id is None:
             return None
-        return f"/gazebo-stream/{self._drone_id}?username={quote(self._username, safe='')}"
+        return f"/gazebo-stream/{self._drone_id}?username={quote(account.username, safe='')}"
 
     def is_live(self) -> bool:
         """Whether the vehicle flies for the chosen drone model."""
@@ -212,9 +255,10 @@ class Backend:
 
     @property
     def _pilot(self) -> str:
-        if self._username is None:
+        account = self._session.account
+        if account is None:
             raise UnauthorizedError("Choose a pilot first.")
-        return self._username
+        return account.username
 
     async def _read(
         self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs

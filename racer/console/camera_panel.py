@@ -26,6 +26,7 @@ class CameraPanel:
         """`vehicle_stream`: where the vehicle itself is seen. `is_live` tells whether the chosen
         model's simulation runs, whoever started it."""
         self._vehicle_stream = vehicle_stream
+        self._connections = 0
         self._on_start = on_start
         self._on_stop = on_stop
         self._is_live = is_live
@@ -58,6 +59,16 @@ class CameraPanel:
         if self._chosen:
             await self._start()
 
+    def reconnect(self) -> None:
+        """Open the stream anew: by a fresh cookie, or after it was lost."""
+        self._connections += 1
+        self._connect()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the stream has ended."""
+        return "src" not in self._image.props
+
     def say(self, message: str, *, ok: bool = True) -> None:
         """A line or two beside the title; the whole of it as the tooltip."""
         self._message.set_text(message)
@@ -71,7 +82,9 @@ class CameraPanel:
         self._stop_button.set_visibility(live)
 
     def _connect(self) -> None:
-        self._image.props["src"] = self._stream_url
+        again = f"connection={self._connections}" if self._connections else ""
+        mark = "&" if "?" in self._stream_url else "?"
+        self._image.props["src"] = self._stream_url + (mark + again if again else "")
         self._empty.set_visibility(False)
 
     def _lost(self) -> None:

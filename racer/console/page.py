@@ -18,11 +18,14 @@ from starlette.types import Scope
 from racer.console.backend import Backend
 from racer.console.camera_panel import CameraPanel
 from racer.console.flight_panel import FlightPanel, Outcome
-from racer.console.layout import Chip, text
+from racer.console.layout import Chip, card, text
+from racer.console.pilot_form import PilotForm
+from racer.console.session import open_streams
 from racer.console.setup_panel import ModelCard, SetupPanel
 from racer.console.telemetry_panel import TelemetryPanel
 from racer.console.training_panel import TrainingPanel
 
+LOOK_S = 10.0  # how often a page asks whether its pilot is still signed in
 _STYLE = Path(__file__).with_name("console.css")
 # Two gates in a row and the line flown through them.
 _MARK = (
@@ -52,7 +55,8 @@ def mount(app: FastAPI) -> None:
 
     @ui.page("/", title="Toledo Racer", dark=True, language="en-US")
     def console(request: Request) -> None:
-        build(Backend.of(request.scope[_PARENT]))
+        address = request.client.host if request.client else ""
+        build(Backend.of(request.scope[_PARENT], address))
 
     # A second app in one process (tests) mounts the same NiceGUI: its middleware must not pile up.
     nicegui_app.user_middleware.clear()
@@ -74,9 +78,33 @@ def mount(app: FastAPI) -> None:
 
 
 def build(backend: Backend) -> None:
-    """Lay the page out and connect its panels. Runs once for each client."""
+    """Lay the page out and connect its panels. Runs once for each client.
+
+    Where everybody signs in there is nothing but the form until somebody has: what is not built
+    cannot be seen or pressed.
+    """
     ui.add_css(_STYLE)
     link_chip = _top_bar()
+    ui.context.client.on_delete(backend.leave)
+    if not backend.required:
+        _deck(backend, link_chip)
+        return
+    link_chip.set_visibility(False)
+    gate = ui.element("main").classes("gate")
+    content = ui.context.client.content
+
+    async def enter(pilot: str) -> None:
+        gate.delete()
+        link_chip.set_visibility(True)
+        with content:
+            _deck(backend, link_chip, pilot=pilot)
+
+    with gate, card("Sign in"):
+        PilotForm(backend, on_enter=enter)
+
+
+def _deck(backend: Backend, link_chip: Chip, *, pilot: str | None = None) -> None:
+    """All the panels; `pilot` is signed in already."""
 
     async def send(command: str) -> Outcome:
         """Who takes off or races wants to see the vehicle, not the flight recorded in training."""
@@ -111,7 +139,6 @@ def build(backend: Backend) -> None:
             step_away=backend.step_away,
             on_alive=backend.alive,
         )
-    ui.context.client.on_delete(backend.leave)
 
     def on_model(model: ModelCard | None) -> None:
         if model is None:
@@ -122,7 +149,17 @@ def build(backend: Backend) -> None:
         camera.show(backend.stream_url())
 
     with left:
-        SetupPanel(backend, on_model=on_model)
+        setup = SetupPanel(backend, on_model=on_model, pilot=pilot)
+
+    async def stay_signed_in() -> None:
+        reason = await backend.lapse()
+        if reason is not None:
+            await setup.leave(reason)
+        elif await backend.renew() or (camera.lost and backend.token is not None):
+            await open_streams(backend.token)
+            camera.reconnect()
+
+    ui.timer(LOOK_S, stay_signed_in)
 
 
 def _top_bar() -> Chip:

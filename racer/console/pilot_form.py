@@ -9,20 +9,32 @@ from nicegui import app, ui
 
 from racer.console.layout import action, text
 from racer.console.model_form import FormError
+from racer.console.session import open_streams
 from racer.errors import RacerError
 
 QUICK_PICKS = 5
+NOTICE = "console_notice"  # in the tab's storage: what a page that loads itself anew has to say
+_OPTIONAL = "Without a password the account is open to everyone on this machine."
+_REQUIRED = "A new account needs a password of 8 to 72 bytes."
 _REMEMBERED = "console_pilot"  # in the tab's storage: a reload keeps an open account signed in
 
 
 class Accounts(Protocol):
     """What the form needs. Failures are RacerErrors; names come back as they are stored."""
 
+    @property
+    def required(self) -> bool:
+        """Whether everybody needs a password."""
+
+    @property
+    def token(self) -> str | None:
+        """Of an account with a password, once it is signed in."""
+
     async def open_pilots(self, limit: int) -> list[str]:
         """Names of the newest accounts without a password."""
 
     async def sign_in(self, username: str, password: str) -> str:
-        """Raises NotFoundError or UnauthorizedError."""
+        """Raises NotFoundError, UnauthorizedError or TooManyRequestsError."""
 
     async def create_pilot(self, username: str, password: str) -> str:
         """Raises AlreadyExistsError or FormError."""
@@ -34,6 +46,7 @@ class PilotForm:
     def __init__(self, accounts: Accounts, *, on_enter: Callable[[str], Awaitable[None]]) -> None:
         self._accounts = accounts
         self._on_enter = on_enter
+        required = accounts.required
         self._root = ui.element("form").classes("stack").props('aria-label="Pilot"')
         # Enter in a field opens the account; the browser's own submission would reload the page.
         self._root.on("submit.prevent", self._open)
@@ -41,15 +54,17 @@ class PilotForm:
             self._picks = ui.element("div").classes("picks")
             with ui.element("div").classes("form"):
                 self._name = _field("Pilot name", "username", placeholder="ada")
-                self._password = _field("Password", "password", placeholder="optional", hide=True)
+                self._password = _field(
+                    "Password", "password", placeholder="" if required else "optional", hide=True
+                )
             self._problem = text("", "p").classes("problem").props("role=alert")
             with ui.element("div").classes("row"):
-                create = action("Create pilot", icon="person_add", classes="primary")
+                create = action("Create pilot", icon="person_add")
                 create.on_click(self._create)
-                action("Open", icon="login").props("type=submit")
-            text(
-                "Without a password the account is open to everyone on this machine.", "p"
-            ).classes("hint")
+                enter = action("Sign in" if required else "Open", icon="login")
+                (enter if required else create).classes("primary")
+                enter.props("type=submit")
+            text(_REQUIRED if required else _OPTIONAL, "p").classes("hint")
         ui.timer(0, self._begin, once=True)
 
     async def show(self) -> None:
@@ -60,6 +75,10 @@ class PilotForm:
 
     async def _begin(self) -> None:
         """The page has connected: go on where this tab was, or offer the accounts."""
+        if notice := app.storage.tab.pop(NOTICE, None):
+            self._problem.set_text(str(notice))
+        if self._accounts.required:
+            return
         name = app.storage.tab.get(_REMEMBERED)
         if name is not None and await self._try_open(str(name), ""):
             return
@@ -108,6 +127,8 @@ class PilotForm:
         self._problem.set_text("")
         self._root.set_visibility(False)
         app.storage.tab[_REMEMBERED] = name
+        if self._accounts.token is not None:
+            await open_streams(self._accounts.token)
         await self._on_enter(name)
 
 

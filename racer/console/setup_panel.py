@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from nicegui import ui
+from nicegui import app, ui
 
 from racer.console.layout import Chip, action, card, facts
 from racer.console.model_form import FormError, ModelForm
-from racer.console.pilot_form import Accounts, PilotForm
+from racer.console.pilot_form import NOTICE, Accounts, PilotForm
+from racer.console.session import open_streams
 from racer.errors import RacerError
 
 
@@ -28,7 +29,7 @@ class ModelCard:
 class Roster(Accounts, Protocol):
     """Accounts and drone models, as the panel needs them. Failures are RacerErrors."""
 
-    def sign_out(self) -> None:
+    async def sign_out(self) -> None:
         """Forget the pilot."""
 
     async def models(self) -> list[ModelCard]:
@@ -44,19 +45,29 @@ class Roster(Accounts, Protocol):
 class SetupPanel:
     """`on_model(card | None)` tells the rest of the page what is chosen."""
 
-    def __init__(self, roster: Roster, *, on_model: Callable[[ModelCard | None], None]) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        on_model: Callable[[ModelCard | None], None],
+        pilot: str | None = None,
+    ) -> None:
+        """`pilot`: who has signed in before there was this panel; then the page ends with them."""
         self._roster = roster
         self._on_model = on_model
         self._models: dict[str, ModelCard] = {}
         with card("Pilot and drone", step=1, classes="setup") as (_section, head):
             with head:
                 self._chip = Chip("", "good", name="pilot")
-                self._leave_button = action("Switch", classes="quiet").on_click(self._leave)
-            self._pilot_form = PilotForm(roster, on_enter=self._enter)
+                label = "Switch" if pilot is None else "Sign out"
+                self._leave_button = action(label, classes="quiet").on_click(self._leave)
+            self._pilot_form = None if pilot else PilotForm(roster, on_enter=self._enter)
             self._model_box = ui.element("div").classes("stack")
             with self._model_box:
                 self._build_models()
-        self._show_pilot(None)
+        self._show_pilot(pilot)
+        if pilot is not None:
+            ui.timer(0, lambda: self._enter(pilot), once=True)
 
     def _build_models(self) -> None:
         with ui.element("div").classes("row") as self._model_row:
@@ -80,11 +91,23 @@ class SetupPanel:
             self._open_form()
 
     async def _leave(self) -> None:
-        self._roster.sign_out()
+        await self.leave()
+
+    async def leave(self, reason: str = "") -> None:
+        """The pilot signs out, or has been signed out for this reason."""
+        if self._roster.token is not None:
+            await open_streams(None)
+        await self._roster.sign_out()
+        if self._pilot_form is None:
+            app.storage.tab[NOTICE] = reason
+            ui.navigate.reload()
+            return
         self._models = {}
         self._choose(None)
         self._show_pilot(None)
         await self._pilot_form.show()
+        if reason:
+            ui.notify(reason, type="warning")
 
     def _show_pilot(self, name: str | None) -> None:
         self._model_box.set_visibility(name is not None)

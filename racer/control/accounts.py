@@ -1,52 +1,110 @@
-"""Whose flights those of a control socket are: the account that its pilot named, or none.
+"""Whose flights those of a control socket are, and what happens when their sign-in ends.
 
-A token comes as REST's, `Authorization: Bearer …`; or, since a browser's sockets send no header of
-their own, as the protocol that the page asks for: `Sec-WebSocket-Protocol: bearer, <token>`.
+The pilot's token ends in flight: the vehicle holds, the socket says why, and for a while it takes
+`land` and a fresh token, nothing else. Then it is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi.security.utils import get_authorization_scheme_param
-from starlette.datastructures import State
-from starlette.websockets import WebSocket
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 import crud
-from auth import require_access, visitor_of
+from auth import Visitor, require_access
+from racer.control.pilots import Pilot, Pilots
+from racer.errors import RacerError
 from racer.flight.authority import Account
+from racer.web.sockets import Goodbye, signed_out
+from racer.web.tokens import Admission, Grant, signed_in
 
-_PROTOCOL = "bearer"
+GRACE_S = 30.0  # as long as the vehicle itself waits for its pilot before it lands
+MAX_TOKEN = 4096  # characters of a frame that brings one
+_WORD = "token"
 
-
-async def account_of(socket: WebSocket, username: str) -> Account | None:
-    """The account that the pilot named, or that the token is of; None without either.
-
-    Raises RacerError when there is no such account, or it has a password and the token is missing,
-    wrong, expired or somebody else's.
-    """
-    token = _token(socket)
-    if not username and token is None:
-        return None
-    return await asyncio.to_thread(_checked, socket.app.state, username, token)
+Answer = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-def accepted_protocol(socket: WebSocket) -> str | None:
-    """What the handshake answers to a token among the protocols; the token itself never."""
-    return _PROTOCOL if _PROTOCOL in socket.scope.get("subprotocols", ())[:1] else None
+def account_named(username: str) -> Grant[Account | None]:
+    """A grant: the account that the pilot named, or that the token is of; None without either."""
 
-
-def _token(socket: WebSocket) -> str | None:
-    scheme, token = get_authorization_scheme_param(socket.headers.get("authorization"))
-    if scheme.lower() == _PROTOCOL:
-        return token
-    protocol, *rest = socket.scope.get("subprotocols") or [""]
-    return rest[0] if protocol == _PROTOCOL and rest else None
-
-
-def _checked(state: State, username: str, token: str | None) -> Account:
-    with state.database.session(read_only=True) as session:
-        visitor = visitor_of(session, token, state)
-        owner = crud.get_user(session, username) if username or not visitor.user else visitor.user
+    def grant(session: Session, visitor: Visitor) -> Account | None:
+        signed_in(session, visitor)
+        owner = crud.get_user(session, username) if username else visitor.user
+        if owner is None:
+            return None
         require_access(owner, visitor)
         return Account(owner.id, owner.username)
+
+    return grant
+
+
+def token_in(text: str | None) -> str | None:
+    """What a frame `token <token>` brings; None: it is another frame."""
+    if text is None or len(text) > MAX_TOKEN:
+        return None
+    word, *rest = text.split(maxsplit=1)[:2] or [""]
+    return rest[0].strip() if word.lower() == _WORD and rest else None
+
+
+class SignIn:
+    """One pilot's, over one socket."""
+
+    def __init__(
+        self, admission: Admission[Account | None], pilots: Pilots, pilot: Pilot, answer: Answer
+    ) -> None:
+        """`answer` sends the pilot a frame."""
+        self._admission, self._pilots, self._pilot = admission, pilots, pilot
+        self._answer = answer
+        self._renewed = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def watch(self) -> Goodbye:
+        """Wait until it has ended and nobody renewed it for `GRACE_S`."""
+        while True:
+            reason = await self._admission.ended()
+            self._renewed.clear()
+            self._pilots.suspend(self._pilot, reason)
+            try:
+                async with asyncio.timeout(GRACE_S):
+                    await self._answer({"type": "signed_out", "message": _advice(reason)})
+                    await self._renewed.wait()
+            except TimeoutError:
+                return signed_out(reason)
+
+    def renew(self, token: str) -> bool:
+        """Look at a fresh token, while the pilot is still listened to; False: one is looked at
+        already."""
+        if self._renewing is not None and not self._renewing.done():
+            return False
+        self._renewing = asyncio.create_task(self._renew(token))
+        return True
+
+    def close(self) -> None:
+        """The socket has closed."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    async def _renew(self, token: str) -> None:
+        try:
+            await self._admission.renew(token)
+        except RacerError as error:
+            await self._answer({"type": "token", "ok": False, "message": error.message})
+            return
+        except SQLAlchemyError:
+            message = "The database does not answer. Send the token again in a moment."
+            await self._answer({"type": "token", "ok": False, "message": message})
+            return
+        self._pilots.resume(self._pilot)
+        self._renewed.set()
+        await self._answer({"type": "token", "ok": True, "message": "You are signed in."})
+
+
+def _advice(reason: str) -> str:
+    return (
+        f"{reason} The vehicle holds. Send `token <a new one>` within {GRACE_S:.0f} s to go on; "
+        "until then only `land` is flown."
+    )

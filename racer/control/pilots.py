@@ -17,7 +17,7 @@ import structlog
 
 from racer.control.events import Events
 from racer.control.lease import Controls, Holder
-from racer.errors import ConflictError, NotFoundError, UnavailableError
+from racer.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
 from racer.flight.authority import Account, Lease
 from racer.flight.ratekeeper import Ratekeeper
 
@@ -42,6 +42,7 @@ class Pilot:
         self._clock = clock
         self._beats = False
         self.away = False  # a page whose connection is lost, and may come back
+        self.suspended: str | None = None  # why they may not fly: their sign-in has ended
 
     @property
     def id(self) -> str:
@@ -99,6 +100,21 @@ class Pilots:
         if self.lease_of(pilot) is not None:
             self._tell_of(pilot)
 
+    def fly_as(self, pilot: Pilot, account: Account | None) -> None:
+        """Whose this client's flights are from now on; `account` has been checked by who calls."""
+        pilot.holder.account = account
+        if self.lease_of(pilot) is not None:
+            self._tell_of(pilot)
+
+    def suspend(self, pilot: Pilot, reason: str) -> None:
+        """They may not fly any more; who has the controls leaves a vehicle that holds."""
+        pilot.suspended = reason
+        self.release(pilot)
+
+    def resume(self, pilot: Pilot) -> None:
+        """They may fly again, and have to take the controls first."""
+        pilot.suspended = None
+
     @property
     def flying(self) -> Pilot | None:
         """Who has the controls."""
@@ -109,11 +125,13 @@ class Pilots:
         """The lease by which this pilot flies.
 
         Raises ConflictError while somebody else does and for a pilot who has left,
-        UnavailableError right after this process was stopped: what waited for it meanwhile is old,
-        and the controller cannot see that.
+        UnauthorizedError when they are suspended, UnavailableError right after this process was
+        stopped: what waited for it meanwhile is old, and the controller cannot see that.
         """
         if pilot.id not in self._pilots:  # nobody would beat for the lease, nor give it back
             raise ConflictError("That pilot has left.")
+        if pilot.suspended is not None:
+            raise UnauthorizedError(pilot.suspended)
         pilot.seen()
         self._notice_freeze()
         if self._clock() - self._thawed_s < _THAW_S:
@@ -148,6 +166,8 @@ class Pilots:
             raise ConflictError("You do not have the controls.")
         if to not in self._pilots:
             raise NotFoundError("That pilot is not here any more.")
+        if self._pilots[to].suspended is not None:
+            raise ConflictError("That pilot has to sign in again first.")
         self._controls.hand_over(pilot.holder, self._pilots[to].holder, self._clock())
         self._changed()
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Depends, WebSocket
 
 import crud
 from auth import VisitorDep, require_access
 from database import SessionDep
 from models import UserDroneModel
-from racer.control.accounts import accepted_protocol, account_of
+from racer.control.accounts import account_named
 from racer.control.dependencies import ControlDep
 from racer.control.schemas import DroneOut, SimulationOut, Telemetry
 from racer.control.simulation import SimulationAnswer
-from racer.control.sockets import ControlSession, Goodbye, say, stream_telemetry
+from racer.control.sockets import ControlSession, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
-from racer.errors import NotFoundError, RacerError, UnavailableError
-from racer.web.origins import refuse_socket
+from racer.errors import NotFoundError, UnavailableError
+from racer.flight.authority import Account
+from racer.web.sockets import Goodbye, converse
+from racer.web.tokens import Admission, signed_in
 from schemas import ErrorOut
 
-log = structlog.get_logger(__name__)
 router = APIRouter(tags=["flying"])
 _BAD_PARAMETER = 1008
 _Responses = dict[int | str, dict[str, Any]]
@@ -53,27 +53,25 @@ async def control_socket(
 ) -> None:
     """Fly: plain text commands or sticks in, JSON answers out; `pilot` is a name for the others,
     `username` the account whose flights these are."""
-    try:
-        account = await account_of(websocket, username)
-    except RacerError as error:
-        log.warning("pilot refused", username=username[:64], reason=error.message)
-        await refuse_socket(websocket, error.message)
-        return
-    await websocket.accept(subprotocol=accepted_protocol(websocket))
-    name = pilot or (account.username if account else "")
-    await ControlSession(websocket, control, name, account).run()
+
+    async def fly(admission: Admission[Account | None]) -> Goodbye | None:
+        return await ControlSession(websocket, control, admission, pilot).run()
+
+    await converse(websocket, account_named(username), fly)
 
 
 @router.websocket("/ws/telemetry")
 async def telemetry_socket(websocket: WebSocket, control: ControlDep, hz: str = "10") -> None:
     """Watch: the newest telemetry, `hz` times a second."""
-    await websocket.accept()
     rate = _rate(hz)
-    if rate is None:
-        reason = f"hz must be a number from {MIN_HZ} to {MAX_HZ:.0f}, for example ?hz=10."
-        await say(websocket, Goodbye(_BAD_PARAMETER, reason))
-        return
-    await stream_telemetry(websocket, control, rate)
+
+    async def watch(admission: Admission[None]) -> Goodbye | None:
+        if rate is None:
+            reason = f"hz must be a number from {MIN_HZ} to {MAX_HZ:.0f}, for example ?hz=10."
+            return Goodbye(_BAD_PARAMETER, reason)
+        return await stream_telemetry(websocket, control, rate, admission)
+
+    await converse(websocket, signed_in, watch)
 
 
 def _rate(text: str) -> float | None:

@@ -11,16 +11,23 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
+from racer.control.accounts import SignIn, token_in
 from racer.control.events import Subscription
 from racer.control.pilots import Pilot
 from racer.control.service import ControlService, parse_command
-from racer.errors import ConflictError, InvalidInputError, RacerError, UnavailableError
+from racer.errors import (
+    ConflictError,
+    InvalidInputError,
+    RacerError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from racer.flight.admission import OPEN
 from racer.flight.authority import Account
 from racer.flight.commands import (
@@ -31,6 +38,8 @@ from racer.flight.commands import (
     Order,
     order_of,
 )
+from racer.web.sockets import Goodbye, first_of, until_gone, until_signed_out
+from racer.web.tokens import Admission
 
 MAX_TEXT = 256  # characters; the longest command, with a policy's id as JSON, has about 80
 MAX_IN_FLIGHT = 16  # commands of one socket that wait for their results, of one word
@@ -41,13 +50,6 @@ _UNREAD_ANSWERS = 64
 _POLICY_VIOLATION = 1008
 _HEARTBEAT = "heartbeat"
 _MAX_NAME = 40
-
-
-class Goodbye(NamedTuple):
-    """How we close a socket."""
-
-    code: int
-    reason: str
 
 
 class Allowance:
@@ -78,17 +80,19 @@ class ControlSession:
         self,
         socket: WebSocket,
         control: ControlService,
+        admission: Admission[Account | None],
         name: str = "",
-        account: Account | None = None,
     ) -> None:
-        """`name`: what other pilots see; `account`: whose flights they are, checked."""
+        """`name`: what other pilots see; by default the account's."""
         self._socket = socket
         self._control = control
+        self._admission = admission
+        name = name or (admission.granted.username if admission.granted else "")
         self._name = name.strip()[:_MAX_NAME] or "A pilot"
-        self._account = account
         # Clients of the seed's protocol, which knows no leases, are not told of them.
         self._knows_leases = bool(name)
         self._pilot: Pilot
+        self._sign_in: SignIn
         self._complained_s = -math.inf  # about sticks
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_UNREAD_ANSWERS)
         self._flights: set[asyncio.Task[None]] = set()
@@ -96,17 +100,20 @@ class ControlSession:
         self._allowance = Allowance(asyncio.get_running_loop().time())
         self._stick_allowance = Allowance(asyncio.get_running_loop().time(), STICK_RATE_HZ)
 
-    async def run(self) -> None:
-        """Talk until the client leaves or is asked to."""
-        control = self._control
-        pilot = control.pilots.pilot(self._name, self._account)
-        with control.events.subscribe() as events, pilot as self._pilot:
+    async def run(self) -> Goodbye | None:
+        """Talk until the client leaves or is asked to: the goodbye."""
+        pilots = self._control.pilots
+        pilot = pilots.pilot(self._name, self._admission.granted)
+        with self._control.events.subscribe() as events, pilot as self._pilot:
+            self._sign_in = SignIn(self._admission, pilots, self._pilot, self._answers.put)
             try:
-                goodbye = await first_of(self._read(), self._write(), self._relay(events))
+                return await first_of(
+                    self._read(), self._write(), self._relay(events), self._sign_in.watch()
+                )
             finally:
+                self._sign_in.close()
                 for flight in self._flights:
                     flight.cancel()
-        await say(self._socket, goodbye)
 
     async def _read(self) -> Goodbye | None:
         while True:
@@ -120,6 +127,10 @@ class ControlSession:
     async def _take(self, text: str | None) -> None:
         """Answer one frame."""
         now_s = asyncio.get_running_loop().time()
+        if (token := token_in(text)) is not None:
+            if not (self._allowance.take(now_s) and self._sign_in.renew(token)):
+                await self._refuse(_TOO_FAST)
+            return
         try:
             fields = _fields(text)
         except InvalidInputError as error:
@@ -146,7 +157,7 @@ class ControlSession:
         try:
             sticks = {key: value for key, value in fields.items() if key != "type"}
             self._control.send_sticks(sticks, self._pilot)
-        except (ConflictError, UnavailableError):
+        except (ConflictError, UnauthorizedError, UnavailableError):
             now_s = asyncio.get_running_loop().time()
             if now_s - self._complained_s >= 1.0:
                 self._complained_s = now_s
@@ -158,6 +169,8 @@ class ControlSession:
             await self._refuse(_TOO_FAST)
             return
         pilots, pilot = self._control.pilots, self._pilot
+        if pilot.suspended is not None:
+            raise UnauthorizedError(pilot.suspended)
         pilot.seen()
         match fields["type"]:
             case "acquire" | "renew":
@@ -183,7 +196,9 @@ class ControlSession:
             await self._refuse(error.message if within_rate else _TOO_FAST)
             return
         command = order.command
-        if not within_rate and command not in OPEN:
+        if (why := self._why_not(command)) is not None:
+            await self._refuse(why)
+        elif not within_rate and command not in OPEN:
             await self._refuse(_TOO_FAST)
         elif self._in_flight[command] >= MAX_IN_FLIGHT:
             await self._refuse(f"{MAX_IN_FLIGHT} {command} commands already wait for results.")
@@ -193,6 +208,15 @@ class ControlSession:
             flight = asyncio.create_task(self._fly(order))
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
+
+    def _why_not(self, command: Command) -> str | None:
+        """Why a pilot whose sign-in has ended may not command this: all they may is land what they
+        left in the air, not what somebody else flies."""
+        if self._pilot.suspended is None:
+            return None
+        if command is Command.LAND and self._control.pilots.flying is None:
+            return None
+        return self._pilot.suspended
 
     async def _refuse(self, message: str) -> None:
         await self._answers.put({"type": "error", "message": message})
@@ -250,47 +274,19 @@ def _fields(text: str | None) -> dict[str, Any]:
     return fields
 
 
-async def stream_telemetry(socket: WebSocket, control: ControlService, hz: float) -> None:
-    """Send the newest telemetry at most `hz` times a second until the viewer leaves."""
-    await first_of(_send_each(socket, control.telemetry.stream_json(hz)), _until_gone(socket))
+async def stream_telemetry(
+    socket: WebSocket, control: ControlService, hz: float, admission: Admission[None]
+) -> Goodbye | None:
+    """Send the newest telemetry at most `hz` times a second until the viewer leaves, or may not
+    watch any more."""
+    return await first_of(
+        _send_each(socket, control.telemetry.stream_json(hz)),
+        until_gone(socket),
+        until_signed_out(admission),
+    )
 
 
 async def _send_each(socket: WebSocket, texts: AsyncIterator[str]) -> None:
     async with aclosing(texts):  # type: ignore[type-var]  # an async generator has aclose
         async for text in texts:
             await socket.send_text(text)
-
-
-async def _until_gone(socket: WebSocket) -> None:
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        continue  # a viewer has nothing to say; what it says is not kept
-
-
-async def say(socket: WebSocket, goodbye: Goodbye | None) -> None:
-    """Close with code and reason; None: the client has already left."""
-    if goodbye is not None:
-        try:
-            await socket.close(*goodbye)
-        except WebSocketDisconnect:
-            return  # it left at the same moment
-
-
-async def first_of(*conversations: Coroutine[Any, Any, Goodbye | None]) -> Goodbye | None:
-    """Run them until the first ends, end the others, and return its goodbye.
-
-    A client that leaves while we send is an ordinary end; any other error is raised.
-    """
-    tasks = [asyncio.create_task(conversation) for conversation in conversations]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    goodbye = None
-    for task in done:
-        try:
-            goodbye = task.result() or goodbye
-        except WebSocketDisconnect:
-            continue
-    return goodbye

@@ -56,11 +56,6 @@ def get_model(session: Session, drone_id: str, *, lock: bool = False) -> UserDro
     return model
 
 
-def is_open(session: Session, drone_id: str) -> bool:
-    """Whether the model's account has no password. NotFoundError for an unknown model."""
-    return get_model(session, drone_id).user.password_hash is None
-
-
 def newest_run(session: Session, drone_id: str) -> TrainingRun | None:
     """The model's latest run; NotFoundError when there is no such model."""
     model = get_model(session, drone_id)

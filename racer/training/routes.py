@@ -1,13 +1,11 @@
 """`/ws/train` and the training part of the REST API.
 
-Reading is free, as everywhere here; what starts or stops a training of an account with a password
-needs its token. A browser cannot send one with a WebSocket, so `/ws/train` starts trainings of
-open accounts only and follows every other; owners start theirs with `start-training`.
+What is of an account with a password is for its owner alone, over the socket as over REST: see
+racer.web.sockets for how a socket brings its token.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -15,17 +13,20 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Depends, WebSocket, WebSocketDisconnect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 import crud
-from auth import VisitorDep, require_access
+from auth import Visitor, VisitorDep, require_access
 from database import SessionDep
-from racer.errors import RacerError
+from racer.errors import InvalidInputError, NotFoundError, RacerError
 from racer.rewards.check import check
 from racer.training import queries
 from racer.training.dependencies import Service
 from racer.training.run_routes import run_out
 from racer.training.schemas import RewardFunction, RunOut, Sweep, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
+from racer.web.sockets import Goodbye, converse, first_of, until_gone, until_signed_out
+from racer.web.tokens import Admission, Grant, signed_in
 from schemas import DiagnosticOut, ErrorOut
 
 log = structlog.get_logger(__name__)
@@ -128,19 +129,35 @@ async def train(
     `run` means that run of the model, and starts none; with it `after` leaves out the epochs that
     a returning client has.
     """
-    await websocket.accept()
     service: TrainingService = websocket.app.state.training
-    messages = _messages(service, drone_id, run=run or None, after=after)
-    sending = asyncio.create_task(_send_all(websocket, messages))
-    leaving = asyncio.create_task(_until_left(websocket))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        await asyncio.gather(sending, leaving, return_exceptions=True)
-    if not sending.cancelled() and (error := sending.exception()) is not None:
-        raise error
+
+    async def follow(admission: Admission[None]) -> Goodbye | None:
+        messages = _messages(service, drone_id, run=run or None, after=after)
+        return await first_of(
+            _send_all(websocket, messages), until_gone(websocket), until_signed_out(admission)
+        )
+
+    await converse(websocket, _trained_by(drone_id), follow)
+
+
+def _trained_by(drone_id: str | None) -> Grant[None]:
+    """A grant: for whoever may train that model. Another's is as unknown as one that is not there;
+    to nobody in particular the conversation itself says what is not there."""
+
+    def grant(session: Session, visitor: Visitor) -> None:
+        signed_in(session, visitor)
+        if not drone_id:  # left out, or the empty field of a form
+            if not visitor.open_accounts:
+                raise InvalidInputError("Name a drone model: /ws/train?drone_id=…")
+            return
+        model = crud.find_drone_model(session, drone_id)
+        if model is None and visitor.user is None:
+            return
+        if model is None or not (visitor.user is None or visitor.may_use(model.user)):
+            raise NotFoundError(f"There is no drone model {drone_id[:64]!r}.")
+        require_access(model.user, visitor)
+
+    return grant
 
 
 async def _messages(
@@ -148,9 +165,9 @@ async def _messages(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The training's messages, or the one that says why there are none."""
     try:
-        if not drone_id:  # left out, or the empty field of a form
+        if not drone_id:
             drone_id = await service.default_drone()
-        if run is None and await service.is_open(drone_id):
+        if run is None:
             await service.start(drone_id)
         known = int(after) if run is not None and after.isdecimal() and len(after) < 8 else 0
         async with aclosing(service.follow(drone_id, run_id=run, after=known)) as messages:
@@ -180,9 +197,3 @@ async def _sent(sending: Coroutine[Any, Any, None]) -> bool:
         log.debug("training_follower_left", error=str(error))
         return False
     return True
-
-
-async def _until_left(websocket: WebSocket) -> None:
-    """Read, and ignore, what the client says until it goes."""
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass

@@ -212,10 +212,6 @@ class TrainingService:
 
         return await self._store.read(read)
 
-    async def is_open(self, drone_id: str) -> bool:
-        """Whether the model's account has no password, so that anybody may start its training."""
-        return await self._store.read(queries.is_open, drone_id)
-
     async def follow(
         self, drone_id: str, *, run_id: str | None = None, after: int = 0
     ) -> AsyncGenerator[Message, None]:

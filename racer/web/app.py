@@ -17,6 +17,7 @@ from racer.web.errors import install_error_handlers, with_problems
 from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
+from racer.web.sockets import Sockets
 from schemas import ValidationErrorOut
 
 MAX_BODY_BYTES = 2 << 20
@@ -42,6 +43,7 @@ def assemble(
         responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
     )
     app.state.settings = settings
+    app.state.sockets = Sockets(settings.max_sockets_per_user)
     described = app.openapi
     app.openapi = lambda: with_problems(described())  # type: ignore[method-assign]
     for router in routers:

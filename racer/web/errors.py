@@ -58,6 +58,11 @@ def install_error_handlers(app: FastAPI) -> None:
 async def _racer_error(_request: Request, error: RacerError) -> JSONResponse:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("unavailable", error=error.message, status=error.status)
+    return problem_of(error)
+
+
+def problem_of(error: RacerError) -> Problem:
+    """The answer that says it."""
     headers: dict[str, str] = {}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

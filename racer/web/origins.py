@@ -111,7 +111,8 @@ class KnownPages:
         if scope["type"] == "http":
             await Problem(detail, status)(scope, receive, send)
             return
-        await refuse_socket(WebSocket(scope, receive, send), detail)
+        answer = Problem(detail, HTTPStatus.FORBIDDEN)
+        await refuse_socket(WebSocket(scope, receive, send), answer)
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
@@ -154,10 +155,9 @@ def _strange_origin(origin: str) -> str:
     )
 
 
-async def refuse_socket(caller: WebSocket, detail: str) -> None:
-    """A 403 with words where the server can send them; uvicorn can."""
+async def refuse_socket(caller: WebSocket, answer: Problem) -> None:
+    """That answer where the server can send it; uvicorn can. Else a 403."""
     if "websocket.http.response" in caller.scope.get("extensions", {}):
-        answer = Problem(detail, HTTPStatus.FORBIDDEN)
         await caller.send_denial_response(answer)
     else:
         await caller.close()  # before the handshake ends this is a 403

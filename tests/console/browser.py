@@ -64,7 +64,12 @@ def resize(driver: Chrome, width: int, height: int) -> None:
 
 @contextmanager
 def running(
-    data_dir: Path, *, stack: str, program: Sequence[str] = ("main.py",), ready_s: float = 60.0
+    data_dir: Path,
+    *,
+    stack: str,
+    program: Sequence[str] = ("main.py",),
+    ready_s: float = 60.0,
+    **environment_too: str,
 ) -> Iterator[str]:
     """The service as a child process, ready to serve; its URL."""
     log = data_dir / "service.log"
@@ -73,7 +78,7 @@ def running(
         service = subprocess.Popen(
             [sys.executable, *program],
             cwd=REPOSITORY,
-            env=environment | {"STACK": stack, "LOG_LEVEL": "INFO"},
+            env=environment | {"STACK": stack, "LOG_LEVEL": "INFO"} | environment_too,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -92,25 +92,25 @@ def test_nobody_flies_under_a_name_that_is_protected(settings: Settings) -> None
                 bob = session.query(User).filter_by(username="bob").one()
                 old = create_token(bob, rig.app.state.secret_key, now=0)
             with capture_logs() as logs:
-                for name, options in (
-                    ("bob", {}),
-                    ("bob", bearer("")),
-                    ("bob", bearer(other)),
-                    ("bob", bearer(token[:-2])),
-                    ("bob", bearer(old)),
-                    ("bob", protocols(other)),
-                    ("bob", {"subprotocols": [Subprotocol("bearer")]}),
-                    ("nobody", {}),
-                    ("%00", {}),
-                    ("ada", bearer(old)),
-                    ("", protocols(old)),
+                for name, options, status in (
+                    ("bob", {}, 401),
+                    ("bob", bearer(""), 401),
+                    ("bob", bearer(other), 404),
+                    ("bob", bearer(token[:-2]), 401),
+                    ("bob", bearer(old), 401),
+                    ("bob", protocols(other), 404),
+                    ("bob", {"subprotocols": [Subprotocol("bearer")]}, 401),
+                    ("nobody", {}, 404),
+                    ("%00", {}, 404),
+                    ("ada", bearer(old), 401),
+                    ("", protocols(old), 401),
                 ):
                     with pytest.raises(InvalidStatus) as refused:
                         async with rig.socket(f"/ws/control?username={name}", **options):
                             pass
-                    assert refused.value.response.status_code == 403
+                    assert refused.value.response.status_code == status
                     assert b"detail" in refused.value.response.body
-            said = [entry for entry in logs if entry["event"] == "pilot refused"]
+            said = [entry for entry in logs if entry["event"] == "socket refused"]
             assert len(said) == 11
             assert not any(secret in str(logs) for secret in (token[:-2], other, old))
 

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
+from auth import TOKEN_LIFETIME_S
 from racer.settings import Settings
+from racer.web import tokens
 from tests.training.conftest import play, until
-from tests.training.rig import serving
+from tests.training.rig import Rig, serving
 
 DONE = {"done": True, "message": "Training completed!"}
 
@@ -192,17 +195,12 @@ def test_unknown_users_and_models_are_404_with_a_detail(
     play(scenario())
 
 
-def test_a_protected_account_starts_its_trainings_itself_and_everybody_may_watch(
-    settings: Settings,
-) -> None:
+def test_a_protected_account_starts_its_trainings_itself(settings: Settings) -> None:
     async def scenario() -> None:
         async with serving(settings) as rig:
             drone_id = await rig.new_model("eve", password="correct horse")
             await rig.new_model("mallory", password="battery staple")
             path = f"/users/eve/drone-models/{drone_id}"
-            async with rig.socket(f"/ws/train?drone_id={drone_id}") as socket:
-                [message] = await received(socket)
-                assert "has not been trained" in message["error"]
             owner = await rig.signed_in("eve", "correct horse")
             other = await rig.signed_in("mallory", "battery staple")
             for verb in ("start-training", "cancel-training"):
@@ -211,8 +209,90 @@ def test_a_protected_account_starts_its_trainings_itself_and_everybody_may_watch
                 assert refused.status_code == 404
             started = await rig.http.post(f"{path}/start-training", headers=owner)
             assert started.json()["status"] == "success"
-            async with rig.socket(f"/ws/train?drone_id={drone_id}") as socket:
+            async with rig.socket(f"/ws/train?drone_id={drone_id}", **by(owner)) as socket:
                 assert (await received(socket))[-1] == DONE
+
+    play(scenario())
+
+
+def by(header: dict[str, str]) -> dict[str, Any]:
+    """As a program brings its token; a page brings it as `protocols`."""
+    return {"additional_headers": header}
+
+
+def protocols(header: dict[str, str]) -> dict[str, Any]:
+    token = header["Authorization"].removeprefix("Bearer ")
+    return {"subprotocols": [Subprotocol("bearer"), Subprotocol(token)]}
+
+
+async def refusal(rig: Rig, path: str, **options: Any) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as refused:
+        async with rig.socket(path, **options):
+            pass
+    answer = refused.value.response
+    return answer.status_code, json.loads(answer.body)["detail"]
+
+
+def test_what_a_password_protects_is_its_owners_to_follow(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with serving(settings) as rig:
+            drone_id = await rig.new_model("eve", password="correct horse")
+            await rig.new_model("mallory", password="battery staple")
+            path = f"/ws/train?drone_id={drone_id}"
+            owner = await rig.signed_in("eve", "correct horse")
+            other = await rig.signed_in("mallory", "battery staple")
+            bad = {"Authorization": owner["Authorization"][:-2]}
+            assert (await refusal(rig, path))[0] == 401
+            assert (await refusal(rig, path, **by(bad)))[0] == 401
+            status, words = await refusal(rig, path, **by(other))
+            nothing = uuid.UUID(int=1)
+            unknown = await refusal(rig, f"/ws/train?drone_id={nothing}", **by(other))
+            assert (status, words.replace(drone_id, "")) == (
+                404,
+                unknown[1].replace(str(nothing), ""),
+            )
+            for options in (by(owner), protocols(owner)):  # the first one starts it
+                async with rig.socket(path, **options) as socket:
+                    assert (await received(socket))[-1] == DONE
+
+    play(scenario())
+
+
+def test_where_everybody_signs_in_nobody_follows_a_training(sqlite_settings: Settings) -> None:
+    settings = sqlite_settings.model_copy(update={"auth_mode": "required", "secret_key": "s" * 48})
+
+    async def scenario() -> None:
+        async with serving(settings) as rig:
+            drone_id = await rig.new_model("eve", password="correct horse")
+            owner = await rig.signed_in("eve", "correct horse")
+            for path in ("/ws/train", f"/ws/train?drone_id={drone_id}", "/ws/train?drone_id=x"):
+                assert (await refusal(rig, path))[0] == 401
+            status, words = await refusal(rig, "/ws/train", **by(owner))
+            assert (status, "drone_id" in words) == (422, True)
+            async with rig.socket(f"/ws/train?drone_id={drone_id}", **by(owner)) as socket:
+                assert (await received(socket))[-1] == DONE
+
+    play(scenario())
+
+
+def test_a_token_that_ends_closes_the_socket_with_the_reason(
+    sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "LOOK_S", 0.05)
+
+    async def scenario() -> None:
+        async with serving(sqlite_settings, hold_after=1) as rig:
+            drone_id = await rig.new_model("eve", password="correct horse")
+            owner = await rig.signed_in("eve", "correct horse")
+            async with rig.socket(f"/ws/train?drone_id={drone_id}", **by(owner)) as socket:
+                assert json.loads(await socket.recv())["epoch"] == 1
+                late = tokens.time.time() + TOKEN_LIFETIME_S + 1
+                monkeypatch.setattr(tokens.time, "time", lambda: late)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 4401
+                assert "Sign in again" in closed.value.rcvd.reason
 
     play(scenario())
 
