@@ -6,7 +6,7 @@ holds up nobody else. Passwords are hashed in threads of their own (see auth).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -29,26 +29,18 @@ from models import User, UserDroneModel
 from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
+from racer.web.openapi import errors
 from schemas import (
     DroneModelClone,
     DroneModelCreate,
     DroneModelOut,
     DroneModelUpdate,
-    ErrorOut,
     TokenOut,
     UserCreate,
     UserOut,
 )
 
 router = APIRouter()
-
-
-def _errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries: `_errors(s404="No such user.")`."""
-    return {
-        int(status[1:]): {"model": ErrorOut, "description": text}
-        for status, text in descriptions.items()
-    }
 
 
 _UNKNOWN_USER = "No user has that name."
@@ -86,7 +78,7 @@ NewDroneModel = Annotated[DroneModelCreate, Depends(_new_drone_model)]
     tags=["users"],
     summary="Create a user",
     response_model=UserOut,
-    responses=_errors(s400="The name is taken."),
+    responses=errors(s400="The name is taken."),
 )
 def create_user(account: NewAccount, session: SessionDep) -> User:
     """A bare `username` is enough. With a `password` the account is its owner's alone."""
@@ -99,7 +91,7 @@ def create_user(account: NewAccount, session: SessionDep) -> User:
     tags=["users"],
     summary="Who am I?",
     response_model=UserOut,
-    responses=_errors(s401="No token, or a wrong or expired one."),
+    responses=errors(s401="No token, or a wrong or expired one."),
 )
 def read_me(user: CurrentUser) -> User:
     """The account of the token."""
@@ -111,7 +103,7 @@ def read_me(user: CurrentUser) -> User:
     tags=["users"],
     summary="Get a user by name",
     response_model=UserOut,
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=errors(s404=_UNKNOWN_USER),
 )
 def read_user(username: str, session: SessionDep) -> User:
     """The account and its drone models."""
@@ -123,7 +115,7 @@ def read_user(username: str, session: SessionDep) -> User:
     tags=["drone models"],
     summary="List a user's drone models",
     response_model=list[DroneModelOut],
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=errors(s404=_UNKNOWN_USER),
 )
 def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel]:
     """Oldest first."""
@@ -135,7 +127,7 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     tags=["drone models"],
     summary="Create a drone model for a user",
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
+    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def create_drone_model(
     username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
@@ -154,7 +146,7 @@ def create_drone_model(
     tags=["drone models"],
     summary="Get one drone model",
     response_model=DroneModelOut,
-    responses=_errors(s404="No such user, or no such drone model of that user."),
+    responses=errors(s404="No such user, or no such drone model of that user."),
 )
 def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
     """By the user's name and the model's UUID."""
@@ -167,7 +159,7 @@ def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserD
     summary="Copy a drone model, also somebody else's",
     status_code=201,
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
+    responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def clone_drone_model(
     username: str,
@@ -192,7 +184,7 @@ def clone_drone_model(
     tags=["drone models"],
     summary="Update a drone model's metrics and status",
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404="No such drone model."),
+    responses=errors(s401=_PROTECTED, s404="No such drone model."),
 )
 def update_drone_model(
     model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: VisitorDep
@@ -208,7 +200,7 @@ def update_drone_model(
     "/token",
     tags=["users"],
     summary="Sign in (OAuth2 password flow)",
-    responses=_errors(s401="The name or the password is wrong."),
+    responses=errors(s401="The name or the password is wrong."),
 )
 async def sign_in(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request

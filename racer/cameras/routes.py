@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import StreamingResponse
@@ -21,17 +21,15 @@ from racer.cameras.service import CameraService
 from racer.errors import NotFoundError, RacerError
 from racer.sim.track import Track
 from racer.tracks.service import course_of
-from schemas import DroneDetails, ErrorOut
+from racer.web.openapi import body, errors
+from schemas import DroneDetails
 
 router = APIRouter(tags=["cameras"])
 _BOUNDARY = b"--frame\r\n"
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "JPEG frames without end, about 15 a second.",
-        "content": {"multipart/x-mixed-replace": {"schema": {"type": "string"}}},
-    },
-    404: {"model": ErrorOut, "description": "No such user, drone model or drone."},
-}
+_FRAMES = "multipart/x-mixed-replace"  # JPEG frames without end, about 15 a second
+_RESPONSES = body(_FRAMES, "--frame\r\nContent-Type: image/jpeg\r\n", binary=True) | errors(
+    s404="No such user, drone model or drone."
+)
 
 
 class MjpegResponse(StreamingResponse):

@@ -6,7 +6,7 @@ its policy; nobody can say how it ended but the job that flies it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
@@ -23,16 +23,15 @@ from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, 
 from racer.racing.config import MOST, race_config
 from racer.sim.airframe import airframe_names, load_airframe
 from racer.tracks.service import named
+from racer.web.openapi import errors
 from racer.web.paging import place_of
-from schemas import ErrorOut
 
 router = APIRouter(prefix="/races", tags=["races"])
-_Responses = dict[int | str, dict[str, Any]]
-NOT_FOUND: _Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
-_WRITING: _Responses = NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "The race is in a state that does not allow this."},
-}
+NOT_FOUND = errors(s404="There is no such thing.")
+_WRITING = NOT_FOUND | errors(
+    s401="The account has a password: sign in first.",
+    s409="The race is in a state that does not allow this.",
+)
 
 
 def _jobs(request: Request) -> JobService:

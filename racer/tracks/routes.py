@@ -6,7 +6,7 @@ belongs to the owner. A text is checked before the first query: no transaction w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -32,29 +32,24 @@ from racer.tracks.schemas import (
     TrackProblem,
     TrackSummary,
 )
-from schemas import ErrorOut
+from racer.web.openapi import body, errors
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["tracks"])
 _TEXT_TYPES = frozenset({"", "text/plain", "application/toml", "text/toml"})
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "No such track that the visitor may see."}
-}
-_TOKEN: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorOut, "description": "The token that was sent is not good any more."}
-}
-_SEEN = _NOT_FOUND | _TOKEN
-_OWN = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "The track ships with the product."},
-}
-_SENT: dict[int | str, dict[str, Any]] = {
-    413: {"model": ErrorOut, "description": f"The text is longer than {MAX_TEXT_BYTES} bytes."},
-    415: {"model": ErrorOut, "description": "The body is neither TOML nor JSON."},
-}
-_TAKEN: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorOut, "description": "The user has another track of that name."}
-}
+_TOKEN = errors(s401="The token that was sent is not good any more.")
+_SEEN = _TOKEN | errors(s404="No such track that the visitor may see.")
+_OWN = _SEEN | errors(
+    s401="The account has a password: sign in first.",
+    s409="The track ships with the product.",
+)
+_SENT = errors(
+    s413=f"The text is longer than {MAX_TEXT_BYTES} bytes.",
+    s415="The body is neither TOML nor JSON.",
+)
+_TAKEN = errors(s400="The user has another track of that name.")
+_TOML_EXAMPLE = 'name = "my course"\nlaps = 3\n'
+_SVG_EXAMPLE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 30">…</svg>'
 _BODY = {
     "requestBody": {
         "required": True,
@@ -189,7 +184,7 @@ def validate_track(sent: Sent) -> TrackCheck:
     "/tracks/{track_id}.toml",
     summary="Download a track",
     response_class=Response,
-    responses=_SEEN | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | body("application/toml", _TOML_EXAMPLE),
 )
 def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """The file, as its owner sent it."""
@@ -206,7 +201,7 @@ def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> R
     "/tracks/{track_id}.svg",
     summary="See a track",
     response_class=Response,
-    responses=_SEEN | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | body("image/svg+xml", _SVG_EXAMPLE),
 )
 def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """A drawing to scale, from above and from the south; follows the reader's light or dark."""

@@ -26,16 +26,13 @@ from racer.training.dependencies import Service
 from racer.training.run_routes import run_out
 from racer.training.schemas import RewardFunction, RunOut, Sweep, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
-from schemas import DiagnosticOut, ErrorOut
+from racer.web.openapi import errors
+from schemas import DiagnosticOut
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["training"])
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "No such user, or no such drone model of that user."}
-}
-_WRITING = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
-}
+_NOT_FOUND = errors(s404="No such user, or no such drone model of that user.")
+_WRITING = _NOT_FOUND | errors(s401="The account has a password: sign in first.")
 
 
 def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: VisitorDep) -> str:
@@ -90,7 +87,7 @@ async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer
 @router.post(
     "/users/{username}/drone-models/{drone_id}/cancel-training",
     summary="Cancel a drone model's training",
-    responses=_WRITING | {409: {"model": ErrorOut, "description": "The model is not training."}},
+    responses=_WRITING | errors(s409="The model is not training."),
 )
 async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
     """Ends it at once; the epochs so far stay readable."""

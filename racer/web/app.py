@@ -13,9 +13,10 @@ from starlette.middleware.cors import CORSMiddleware
 from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
-from racer.web.errors import install_error_handlers, with_problems
+from racer.web.errors import install_error_handlers
 from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
+from racer.web.openapi import UNFORESEEN, errors, with_examples
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from schemas import ValidationErrorOut
 
@@ -39,11 +40,14 @@ def assemble(
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,  # EitherSlash does it without a redirect
-        responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
+        responses={
+            422: {"model": ValidationErrorOut, "description": "Input that means nothing."},
+            **errors(s500=UNFORESEEN),
+        },
     )
     app.state.settings = settings
     described = app.openapi
-    app.openapi = lambda: with_problems(described())  # type: ignore[method-assign]
+    app.openapi = lambda: with_examples(described())  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)
