@@ -92,9 +92,12 @@ def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDr
     return model
 
 
-def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
-    """The drone model whose integer id or UUID `key` is, or None."""
+def find_drone_model(session: Session, key: str, *, lock: bool = False) -> UserDroneModel | None:
+    """The drone model whose integer id or UUID `key` is, or None; `lock` keeps others from
+    changing it until the transaction ends."""
     query = select(UserDroneModel)
+    if lock:  # the session may know the row, as it was before
+        query = query.with_for_update().execution_options(populate_existing=True)
     if key.isascii() and key.isdigit():
         if len(key) > 10 or int(key) > _MAX_ID:
             return None
@@ -106,9 +109,9 @@ def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
     return session.scalars(query).one_or_none()
 
 
-def get_drone_model(session: Session, key: str) -> UserDroneModel:
+def get_drone_model(session: Session, key: str, *, lock: bool = False) -> UserDroneModel:
     """Like `find_drone_model`, but raises NotFoundError."""
-    model = find_drone_model(session, key)
+    model = find_drone_model(session, key, lock=lock)
     if model is None:
         raise NotFoundError(f"There is no drone model {key[:64]!r}.")
     return model

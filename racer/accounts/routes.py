@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import OAuth2PasswordRequestForm
@@ -29,6 +29,7 @@ from models import User, UserDroneModel
 from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
+from racer.web.conditional import ReadingDep, WritingDep
 from racer.web.openapi import errors
 from schemas import (
     DroneModelClone,
@@ -93,9 +94,9 @@ def create_user(account: NewAccount, session: SessionDep) -> User:
     response_model=UserOut,
     responses=errors(s401="No token, or a wrong or expired one."),
 )
-def read_me(user: CurrentUser) -> User:
+def read_me(user: CurrentUser, reading: ReadingDep) -> Response:
     """The account of the token."""
-    return user
+    return reading.answer(UserOut.model_validate(user))
 
 
 @router.get(
@@ -105,9 +106,9 @@ def read_me(user: CurrentUser) -> User:
     response_model=UserOut,
     responses=errors(s404=_UNKNOWN_USER),
 )
-def read_user(username: str, session: SessionDep) -> User:
+def read_user(username: str, session: SessionDep, reading: ReadingDep) -> Response:
     """The account and its drone models."""
-    return crud.get_user(session, username)
+    return reading.answer(UserOut.model_validate(crud.get_user(session, username)))
 
 
 @router.get(
@@ -148,9 +149,12 @@ def create_drone_model(
     response_model=DroneModelOut,
     responses=errors(s404="No such user, or no such drone model of that user."),
 )
-def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
+def read_drone_model(
+    username: str, drone_id: str, session: SessionDep, reading: ReadingDep
+) -> Response:
     """By the user's name and the model's UUID."""
-    return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    return reading.answer(DroneModelOut.model_validate(model))
 
 
 @router.post(
@@ -187,13 +191,18 @@ def clone_drone_model(
     responses=errors(s401=_PROTECTED, s404="No such drone model."),
 )
 def update_drone_model(
-    model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: VisitorDep
-) -> UserDroneModel:
+    model_id: str,
+    changes: DroneModelUpdate,
+    session: SessionDep,
+    visitor: VisitorDep,
+    writing: WritingDep,
+) -> Response:
     """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
-    model = crud.get_drone_model(session, model_id)
+    model = crud.get_drone_model(session, model_id, lock=True)
     require_access(model.user, visitor)
+    writing.require(lambda: DroneModelOut.model_validate(model))
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
-    return model
+    return writing.answer(DroneModelOut.model_validate(model))
 
 
 @router.post(

@@ -53,9 +53,7 @@ _KEEPING = (
 _FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ZIP = body("application/zip", "PK\u0003\u0004", binary=True)
 _ONNX = body("application/octet-stream", "\b\n\u0012\u0007pytorch", binary=True)
-_SENDING = (
-    _NOT_FOUND | {304: {"description": "The client has it: If-None-Match named its ETag."}} | _ZIP
-)
+_SENDING = _NOT_FOUND | _ZIP
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,

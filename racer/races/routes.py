@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth import VisitorDep
 from database import SessionDep
@@ -23,6 +23,7 @@ from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, 
 from racer.racing.config import MOST, race_config
 from racer.sim.airframe import airframe_names, load_airframe
 from racer.tracks.service import named
+from racer.web.conditional import ReadingDep, WritingDep
 from racer.web.openapi import errors
 from racer.web.paging import place_of
 
@@ -105,10 +106,10 @@ def list_races(session: SessionDep, wanted: Annotated[RaceFilter, Query()]) -> R
     return RacePage(races=[views.summary(race) for race in shown], next=place)
 
 
-@router.get("/{race_id}", summary="Read a race", responses=NOT_FOUND)
-def read_race(race_id: str, session: SessionDep) -> RaceOut:
+@router.get("/{race_id}", summary="Read a race", response_model=RaceOut, responses=NOT_FOUND)
+def read_race(race_id: str, session: SessionDep, reading: ReadingDep) -> Response:
     """Its state and who takes part."""
-    return views.whole(queries.get(session, race_id))
+    return reading.answer(views.whole(queries.get(session, race_id)))
 
 
 @router.post(
@@ -203,10 +204,16 @@ async def cancel_race(
         await jobs.cancel(job_id)
 
 
-def _deleted(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
+def _deleted(
+    race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk, writing: WritingDep
+) -> str | None:
     """The job that flew the race."""
     session.commit()  # the desk has transactions of its own
-    return desk.delete(race_id, visitor=visitor)
+
+    def as_seen(race: Race) -> None:
+        writing.require(lambda: views.whole(race))
+
+    return desk.delete(race_id, visitor=visitor, check=as_seen)
 
 
 @router.delete("/{race_id}", summary="Delete a race", status_code=204, responses=_WRITING)

@@ -32,6 +32,7 @@ from racer.tracks.schemas import (
     TrackProblem,
     TrackSummary,
 )
+from racer.web.conditional import ReadingDep, Writing, WritingDep
 from racer.web.openapi import body, errors
 
 log = structlog.get_logger(__name__)
@@ -118,14 +119,15 @@ def _checked(sent: Sent) -> _Text:
 Text = Annotated[_Text, Depends(_checked)]
 
 
-def _own(session: SessionDep, track_id: str, visitor: Visitor) -> UserTrack:
-    """The row of a track that the visitor may change, locked."""
+def _own(session: SessionDep, track_id: str, visitor: Visitor, writing: Writing) -> UserTrack:
+    """The row of a track that the visitor may change, locked, as they last saw it."""
     if track_id in track_names():
         raise ConflictError(
             "Shipped tracks stay as they are. Post a copy under another name to change it."
         )
     row = service.visible_row(session, track_id, visitor, lock=True)
     require_access(row.user, visitor)
+    writing.require(lambda: _out(service.record_of(row)))
     return row
 
 
@@ -217,10 +219,12 @@ def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Re
     )
 
 
-@router.get("/tracks/{track_id}", summary="Read a track", responses=_SEEN)
-def read_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> TrackOut:
+@router.get("/tracks/{track_id}", summary="Read a track", response_model=TrackOut, responses=_SEEN)
+def read_track(
+    track_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
+) -> Response:
     """Its gates, obstacles and bounds, and whose it is."""
-    return _out(service.visible(session, track_id, visitor))
+    return reading.answer(_out(service.visible(session, track_id, visitor)))
 
 
 @router.post(
@@ -243,32 +247,47 @@ def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorD
 @router.put(
     "/tracks/{track_id}",
     summary="Replace a track",
+    response_model=TrackOut,
     responses=_OWN | _SENT | _TAKEN,
     openapi_extra=_BODY,
 )
-def replace_track(track_id: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
+def replace_track(
+    track_id: str, text: Text, session: SessionDep, visitor: VisitorDep, writing: WritingDep
+) -> Response:
     """By another text, under the name that stands in it. Runs and policies keep what they had."""
-    row = _own(session, track_id, visitor)
-    return _out(service.record_of(queries.replace_track(session, row, text.content, text.track)))
+    row = _own(session, track_id, visitor, writing)
+    queries.replace_track(session, row, text.content, text.track)
+    return writing.answer(_out(service.record_of(row)))
 
 
-@router.patch("/tracks/{track_id}", summary="Share a track, or no longer", responses=_OWN)
+@router.patch(
+    "/tracks/{track_id}",
+    summary="Share a track, or no longer",
+    response_model=TrackOut,
+    responses=_OWN,
+)
 def share_track(
-    track_id: str, change: TrackChange, session: SessionDep, visitor: VisitorDep
-) -> TrackOut:
+    track_id: str,
+    change: TrackChange,
+    session: SessionDep,
+    visitor: VisitorDep,
+    writing: WritingDep,
+) -> Response:
     """A shared one is seen by everybody and named `username/name` in anybody's drone models. Runs
     that were begun on it go on when it is shared no longer."""
-    row = _own(session, track_id, visitor)
+    row = _own(session, track_id, visitor, writing)
     row.shared = change.shared
     session.flush()
-    return _out(service.record_of(row))
+    return writing.answer(_out(service.record_of(row)))
 
 
 @router.delete("/tracks/{track_id}", summary="Delete a track", status_code=204, responses=_OWN)
-def delete_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> None:
+def delete_track(
+    track_id: str, session: SessionDep, visitor: VisitorDep, writing: WritingDep
+) -> None:
     """Runs and policies keep what they had; a drone model that names it cannot be trained again
     until it names another one."""
-    session.delete(_own(session, track_id, visitor))
+    session.delete(_own(session, track_id, visitor, writing))
     log.info("track_deleted", track_id=track_id)
 
 

@@ -24,6 +24,7 @@ _TOO_MANY = "Too many requests that write in a minute: Retry-After says when to 
 _FOREIGN = "A page of an origin that CORS_ORIGINS does not name sent it."
 UNFORESEEN = "Something went wrong here, not with your request. Report the request id."
 _AWAY = "The database, or another part that is needed, does not answer now. Try again."
+_NOT_MODIFIED = "The client has it: If-None-Match named its ETag."
 _CHANGED = "If-Match names another version than there is now: read it again, then decide."
 _UNDER_WAY = "The first request with this Idempotency-Key is still under way."
 _ALWAYS_THERE = frozenset({"/livez"})  # needs no database
@@ -81,6 +82,8 @@ def _shared(path: str, method: str, operation: dict[str, Any]) -> Iterator[tuple
         yield 413, _TOO_LARGE
     if "idempotency-key" in headers:
         yield 409, _UNDER_WAY
+    if "if-none-match" in headers:
+        yield 304, _NOT_MODIFIED
     if "if-match" in headers:
         yield 412, _CHANGED
     if path not in _ALWAYS_THERE:
