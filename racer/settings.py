@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         default=["http://localhost:3000", "http://127.0.0.1:3000"],
         description="Pages that may call, and hosts that mean us: comma-separated, or a JSON list.",
     )
+    writes_per_minute: int = Field(
+        600,
+        ge=0,
+        le=10**6,
+        description="How often an account, or an address without one, may write; 0 = no limit.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
     )

@@ -30,6 +30,7 @@ from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
 from racer.web.conditional import ReadingDep, WritingDep
+from racer.web.idempotency import CREATES
 from racer.web.openapi import errors
 from schemas import (
     DroneModelClone,
@@ -80,6 +81,7 @@ NewDroneModel = Annotated[DroneModelCreate, Depends(_new_drone_model)]
     summary="Create a user",
     response_model=UserOut,
     responses=errors(s400="The name is taken."),
+    openapi_extra=CREATES,
 )
 def create_user(account: NewAccount, session: SessionDep) -> User:
     """A bare `username` is enough. With a `password` the account is its owner's alone."""
@@ -128,6 +130,7 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     tags=["drone models"],
     summary="Create a drone model for a user",
     response_model=DroneModelOut,
+    openapi_extra=CREATES,
     responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def create_drone_model(
@@ -163,6 +166,7 @@ def read_drone_model(
     summary="Copy a drone model, also somebody else's",
     status_code=201,
     response_model=DroneModelOut,
+    openapi_extra=CREATES,
     responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def clone_drone_model(

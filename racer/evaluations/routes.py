@@ -30,6 +30,7 @@ from racer.evaluations.schemas import (
 )
 from racer.evaluations.service import FLIGHTS_FILE
 from racer.jobs.service import JobService
+from racer.web.idempotency import CREATES
 from racer.web.openapi import body, errors
 from racer.web.paging import place_of
 
@@ -81,6 +82,7 @@ OwnJob = Annotated[str, Depends(_own_job, scope="function")]
     "/policies/{policy_id}/evaluations",
     summary="Evaluate a policy",
     status_code=202,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 async def evaluate(

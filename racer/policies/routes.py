@@ -31,6 +31,7 @@ from racer.policies.schemas import (
 )
 from racer.policy.archive import MAX_ARCHIVE_BYTES
 from racer.web import paging
+from racer.web.idempotency import CREATES
 from racer.web.openapi import body, errors
 
 router = APIRouter(tags=["policies"])
@@ -172,6 +173,7 @@ async def export_policy(
     "/runs/{run_id}/policy",
     summary="Keep a run's best policy so far",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_KEEPING,
 )
 async def keep_policy(run_id: OwnRun, service: Service, response: Response) -> PolicyOut:
@@ -186,7 +188,7 @@ async def keep_policy(run_id: OwnRun, service: Service, response: Response) -> P
     summary="Upload a policy",
     status_code=201,
     responses=_KEEPING | errors(s413="The zip is too large."),
-    openapi_extra=_UPLOAD_BODY,
+    openapi_extra=_UPLOAD_BODY | CREATES,
 )
 async def upload_policy(
     user_id: OwnAccount,

@@ -24,6 +24,7 @@ from racer.racing.config import MOST, race_config
 from racer.sim.airframe import airframe_names, load_airframe
 from racer.tracks.service import named
 from racer.web.conditional import ReadingDep, WritingDep
+from racer.web.idempotency import CREATES
 from racer.web.openapi import errors
 from racer.web.paging import place_of
 
@@ -61,7 +62,7 @@ Desk = Annotated[RaceDesk, Depends(_desk)]
 Flights = Annotated[FlightService, Depends(_flights)]
 
 
-@router.post("", summary="Make a race", status_code=201, responses=_WRITING)
+@router.post("", summary="Make a race", status_code=201, responses=_WRITING, openapi_extra=CREATES)
 def make_race(wanted: RaceIn, session: SessionDep, visitor: VisitorDep) -> RaceOut:
     """It takes entries until its organiser starts it."""
     organiser = by_hand.account(session, wanted.username, visitor)
@@ -116,6 +117,7 @@ def read_race(race_id: str, session: SessionDep, reading: ReadingDep) -> Respons
     "/{race_id}/entries",
     summary="Enter a policy or a flight by hand",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 def enter(

@@ -33,6 +33,7 @@ from racer.tracks.schemas import (
     TrackSummary,
 )
 from racer.web.conditional import ReadingDep, Writing, WritingDep
+from racer.web.idempotency import CREATES
 from racer.web.openapi import body, errors
 
 log = structlog.get_logger(__name__)
@@ -232,7 +233,7 @@ def read_track(
     summary="Post a track",
     status_code=201,
     responses=_OWN | _SENT | _TAKEN,
-    openapi_extra=_BODY,
+    openapi_extra=_BODY | CREATES,
 )
 def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
     """TOML as in docs/tracks.md, or JSON of the same structure; its `name` is the track's. Nobody

@@ -26,6 +26,7 @@ from racer.training.dependencies import Service
 from racer.training.run_routes import run_out
 from racer.training.schemas import RewardFunction, RunOut, Sweep, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
+from racer.web.idempotency import CREATES
 from racer.web.openapi import errors
 from schemas import DiagnosticOut
 
@@ -99,6 +100,7 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
     "/users/{username}/drone-models/{drone_id}/runs",
     summary="Train a drone model several times",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 async def sweep(drone_id: OwnDrone, wanted: Sweep, service: Service) -> list[RunOut]:

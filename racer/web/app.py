@@ -13,11 +13,14 @@ from starlette.middleware.cors import CORSMiddleware
 from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
+from racer.web.compression import Compressed
 from racer.web.errors import install_error_handlers
+from racer.web.idempotency import Idempotent
 from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.openapi import UNFORESEEN, errors, with_examples
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
+from racer.web.write_limit import WriteLimit
 from schemas import ValidationErrorOut
 
 MAX_BODY_BYTES = 2 << 20
@@ -52,12 +55,15 @@ def assemble(
         app.include_router(router)
     install_error_handlers(app)
     # The last one added is the outermost: an error answer needs its CORS headers too.
+    app.add_middleware(Idempotent, routes=app.routes)
     app.add_middleware(EitherSlash, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, exceptions=large_bodies or {})
+    app.add_middleware(WriteLimit, per_minute=settings.writes_per_minute)
     app.add_middleware(KnownPages, settings=settings)
     app.state.metrics = make_registry()
     app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
+    app.add_middleware(Compressed)
     app.add_middleware(SecurityHeaders, may_frame=settings.cors_origins)
     app.add_middleware(
         CORSMiddleware,
@@ -66,7 +72,7 @@ def assemble(
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["X-Request-ID"],
+        expose_headers=["ETag", "Idempotency-Replayed", "Link", "Retry-After", "X-Request-ID"],
     )
     return app
 
