@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import OAuth2PasswordRequestForm
@@ -32,6 +32,7 @@ from racer.rewards.diagnostics import InvalidRewardError
 from racer.web.conditional import ReadingDep, WritingDep
 from racer.web.idempotency import CREATES
 from racer.web.openapi import errors
+from racer.web.paging import next_link
 from schemas import (
     DroneModelClone,
     DroneModelCreate,
@@ -46,6 +47,7 @@ router = APIRouter()
 
 
 _UNKNOWN_USER = "No user has that name."
+_FULL = f"The account has {crud.MOST_DRONE_MODELS} drone models, or the key is in use."
 _PROTECTED = "The account has a password: sign in first, or the token is wrong or expired."
 
 
@@ -120,9 +122,23 @@ def read_user(username: str, session: SessionDep, reading: ReadingDep) -> Respon
     response_model=list[DroneModelOut],
     responses=errors(s404=_UNKNOWN_USER),
 )
-def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel]:
-    """Oldest first."""
-    return crud.get_user(session, username).drone_models
+def list_drone_models(
+    username: str,
+    session: SessionDep,
+    *,
+    request: Request,
+    response: Response,
+    after: Annotated[int, Query(ge=0, description="Only newer ones: an `id`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=crud.MOST_DRONE_MODELS)] = crud.MOST_DRONE_MODELS,
+) -> list[UserDroneModel]:
+    """Oldest first, as many as an account may have; where there are more than `limit`, a `Link`
+    header with `rel="next"` leads to them."""
+    models = crud.get_user(session, username).drone_models
+    rest = [model for model in models if model.id > after]
+    shown = rest[:limit]
+    if len(rest) > limit:
+        response.headers["Link"] = next_link(request, limit=limit, after=shown[-1].id)
+    return shown
 
 
 @router.post(
@@ -131,7 +147,7 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     summary="Create a drone model for a user",
     response_model=DroneModelOut,
     openapi_extra=CREATES,
-    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
+    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER, s409=_FULL),
 )
 def create_drone_model(
     username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
@@ -167,7 +183,11 @@ def read_drone_model(
     status_code=201,
     response_model=DroneModelOut,
     openapi_extra=CREATES,
-    responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
+    responses=errors(
+        s401=_PROTECTED,
+        s404="No such user, or no such drone model of that user.",
+        s409=_FULL,
+    ),
 )
 def clone_drone_model(
     username: str,
