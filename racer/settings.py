@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         "console", description="console = lines for people; json = an object a line."
     )
+    otel_exporter_otlp_endpoint: str = Field(
+        "",
+        description="Where traces are sent, as http://collector:4318; empty = there are none.",
+    )
     stack: Literal["auto", "embedded", "external"] = Field(
         "auto",
         description="embedded = start vehicle and controller; external = never; "

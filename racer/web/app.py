@@ -20,6 +20,7 @@ from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.openapi import UNFORESEEN, errors, with_examples
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
+from racer.web.tracing import Traced, tracing
 from racer.web.write_limit import WriteLimit
 from schemas import ValidationErrorOut
 
@@ -64,6 +65,8 @@ def assemble(
     app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
     app.add_middleware(Compressed)
+    if settings.otel_exporter_otlp_endpoint:
+        app.add_middleware(Traced)
     app.add_middleware(SecurityHeaders, may_frame=settings.cors_origins)
     app.add_middleware(
         CORSMiddleware,
@@ -86,6 +89,7 @@ async def spine(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(database.upgrade)
         app.state.secret_key = await run_in_threadpool(load_secret_key, settings)
         app.state.database = database
-        yield
+        async with tracing(app, database.engine):
+            yield
     finally:
         database.dispose()
