@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from models import User, UserDroneModel
-from racer.errors import AlreadyExistsError, NotFoundError
+from racer.errors import AlreadyExistsError, ConflictError, NotFoundError
 from schemas import DroneModelCreate, clean_username
 
 _MAX_ID = 2**31 - 1  # PostgreSQL's integer
+MOST_DRONE_MODELS = 500  # of one account: whoever reads the account gets all of them
 
 
 def find_user(session: Session, username: str) -> User | None:
@@ -54,7 +55,11 @@ def create_user(session: Session, username: str, *, password_hash: str | None) -
 
 
 def create_drone_model(session: Session, user: User, wanted: DroneModelCreate) -> UserDroneModel:
-    """Add a drone model to the user's; `drone_details` are stored as they were sent."""
+    """Add a drone model to the user's; `drone_details` are stored as they were sent.
+
+    Raises ConflictError when the user has too many.
+    """
+    _require_room(session, user)
     model = UserDroneModel(
         user=user,
         title=wanted.title,
@@ -71,7 +76,8 @@ def clone_drone_model(
     session: Session, model: UserDroneModel, owner: User, *, title: str | None
 ) -> UserDroneModel:
     """Add a model with the same settings and reward function to the owner's, without trainings;
-    `title` None keeps the title."""
+    `title` None keeps the title. Raises ConflictError when the owner has too many."""
+    _require_room(session, owner)
     clone = UserDroneModel(
         user=owner,
         title=model.title if title is None else title,
@@ -84,6 +90,17 @@ def clone_drone_model(
     return clone
 
 
+def _require_room(session: Session, owner: User) -> None:
+    """Counted while the account's row is locked: of two at once one sees the other's."""
+    session.execute(select(User.id).where(User.id == owner.id).with_for_update())
+    held = session.scalar(select(func.count()).where(UserDroneModel.user_id == owner.id)) or 0
+    if held >= MOST_DRONE_MODELS:
+        raise ConflictError(
+            f"An account holds {MOST_DRONE_MODELS} drone models at most. Train one of them again, "
+            "or use another account."
+        )
+
+
 def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDroneModel:
     """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
     model = find_drone_model(session, drone_id)
@@ -92,9 +109,12 @@ def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDr
     return model
 
 
-def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
-    """The drone model whose integer id or UUID `key` is, or None."""
+def find_drone_model(session: Session, key: str, *, lock: bool = False) -> UserDroneModel | None:
+    """The drone model whose integer id or UUID `key` is, or None; `lock` keeps others from
+    changing it until the transaction ends."""
     query = select(UserDroneModel)
+    if lock:  # the session may know the row, as it was before
+        query = query.with_for_update().execution_options(populate_existing=True)
     if key.isascii() and key.isdigit():
         if len(key) > 10 or int(key) > _MAX_ID:
             return None
@@ -106,9 +126,9 @@ def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
     return session.scalars(query).one_or_none()
 
 
-def get_drone_model(session: Session, key: str) -> UserDroneModel:
+def get_drone_model(session: Session, key: str, *, lock: bool = False) -> UserDroneModel:
     """Like `find_drone_model`, but raises NotFoundError."""
-    model = find_drone_model(session, key)
+    model = find_drone_model(session, key, lock=lock)
     if model is None:
         raise NotFoundError(f"There is no drone model {key[:64]!r}.")
     return model

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -509,3 +510,18 @@ class ReferenceTime(Base):
     job_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="SET NULL"), unique=True
     )
+
+
+class KeptAnswer(Base):
+    """The answer to a request that made something, for those who send it again
+    (racer.web.idempotency). Who asked and what are digests that need SECRET_KEY."""
+
+    __tablename__ = "kept_answers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64), index=True)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))  # of the request's body
+    status: Mapped[int | None]  # null: it is under way
+    headers: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed; null: too long
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)

@@ -400,13 +400,15 @@ class DroneModelOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
+    id: int = Field(examples=[7])
     user_id: int
     drone_id: str = Field(description="UUID", examples=["6f8d2f0e-3c1b-4c55-9a77-0f6d3c9a1b2e"])
     title: str
     description: str
     training_epochs: int
-    drone_details: dict[str, Any]
+    drone_details: dict[str, Any] = Field(
+        examples=[{"flightAltitude": "2", "velocityLimit": "8", "rewardFunction": ""}]
+    )
     status: Status
     train_loss: float | None
     train_accuracy: float | None
@@ -419,7 +421,7 @@ class UserOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
+    id: int = Field(examples=[1])
     username: str
     drone_models: list[DroneModelOut]
 
@@ -427,7 +429,7 @@ class UserOut(BaseModel):
 class TokenOut(BaseModel):
     """What signing in and refreshing answer."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.…"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name, no secret
     expires_in: int = Field(description="Seconds that the token is valid.", examples=[1800])
     refresh_token: str = Field(
@@ -457,7 +459,7 @@ class FieldError(BaseModel):
     """One refused part of a request."""
 
     loc: list[str | int] = Field(examples=[["body", "drone_details", "velocityLimit"]])
-    msg: str
+    msg: str = Field(examples=["must be a number from 0.5 to 20 m/s, or empty; got 'fast'"])
     diagnostics: list[DiagnosticOut] | None = Field(
         None, description="Every complaint about a reward function."
     )

@@ -33,6 +33,12 @@ class ConflictError(RacerError):
     status = 409
 
 
+class PreconditionFailedError(RacerError):
+    """The thing is not any more as the client last saw it."""
+
+    status = 412
+
+
 class InvalidInputError(RacerError):
     """The input is well-formed but means nothing we can do."""
 

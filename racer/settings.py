@@ -62,11 +62,21 @@ class Settings(BaseSettings):
         le=10**5,
         description="WebSockets that one account may have open, or one address without account.",
     )
+    writes_per_minute: int = Field(
+        600,
+        ge=0,
+        le=10**6,
+        description="How often an account, or an address without one, may write; 0 = no limit.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
     )
     log_format: Literal["console", "json"] = Field(
         "console", description="console = lines for people; json = an object a line."
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "",
+        description="Where traces are sent, as http://collector:4318; empty = there are none.",
     )
     stack: Literal["auto", "embedded", "external"] = Field(
         "auto",

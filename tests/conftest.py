@@ -14,6 +14,8 @@ from tests.postgres import MISSING, find_binaries, running_postgres, temporary_d
 
 # A shell that starts the tests in the background has SIGINT ignored, and so would their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests write as fast as they can; those of the limit set their own.
+os.environ["WRITES_PER_MINUTE"] = "0"
 
 
 @pytest.fixture

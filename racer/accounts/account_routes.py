@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -21,24 +21,17 @@ from racer.accounts.schemas import (
     RoleChange,
 )
 from racer.errors import NotFoundError, UnauthorizedError
+from racer.web.openapi import errors
 from racer.web.paging import place_of
-from schemas import ErrorOut
 
 router = APIRouter()
-_OWN: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorOut, "description": "Sign in first, or the password is wrong."},
-    404: {"model": ErrorOut, "description": "There is no such account, or it is not yours."},
-}
-_LAST: dict[int | str, dict[str, Any]] = {
-    409: {"model": ErrorOut, "description": "No admin would be left, or it goes on changing."}
-}
-_TRIES: dict[int | str, dict[str, Any]] = {
-    429: {"model": ErrorOut, "description": "Too many tries; Retry-After says when again."}
-}
-_ADMINS: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorOut, "description": "Sign in first."},
-    404: {"model": ErrorOut, "description": "There is no such account, or you are no admin."},
-}
+_OWN = errors(
+    s401="Sign in first, or the password is wrong.",
+    s404="There is no such account, or it is not yours.",
+)
+_LAST = errors(s409="No admin would be left, or it goes on changing.")
+_TRIES = errors(s429="Too many tries; Retry-After says when again.")
+_ADMINS = errors(s401="Sign in first.", s404="There is no such account, or you are no admin.")
 
 
 def _admin(user: CurrentUser) -> User:

@@ -6,9 +6,9 @@ holds up nobody else. Passwords are hashed in threads of their own (see auth).
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 
@@ -20,12 +20,15 @@ from racer.accounts import account_routes, session_routes
 from racer.accounts.schemas import MeOut
 from racer.accounts.service import check_reward
 from racer.rewards.diagnostics import InvalidRewardError
+from racer.web.conditional import ReadingDep, WritingDep
+from racer.web.idempotency import CREATES
+from racer.web.openapi import errors
+from racer.web.paging import next_link
 from schemas import (
     DroneModelClone,
     DroneModelCreate,
     DroneModelOut,
     DroneModelUpdate,
-    ErrorOut,
     UserCreate,
     UserOut,
 )
@@ -33,15 +36,8 @@ from schemas import (
 router = APIRouter()
 
 
-def _errors(**descriptions: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries: `_errors(s404="No such user.")`."""
-    return {
-        int(status[1:]): {"model": ErrorOut, "description": text}
-        for status, text in descriptions.items()
-    }
-
-
 _UNKNOWN_USER = "No user has that name."
+_FULL = f"The account has {crud.MOST_DRONE_MODELS} drone models, or the key is in use."
 _PROTECTED = "The account has a password: sign in first, or the token is wrong or expired."
 
 
@@ -80,7 +76,8 @@ NewDroneModel = Annotated[DroneModelCreate, Depends(_new_drone_model)]
     tags=["users"],
     summary="Create a user",
     response_model=UserOut,
-    responses=_errors(s400="The name is taken."),
+    responses=errors(s400="The name is taken."),
+    openapi_extra=CREATES,
 )
 def create_user(account: NewAccount, session: SessionDep) -> User:
     """A bare `username` is enough. With a `password` the account is its owner's alone."""
@@ -92,11 +89,12 @@ def create_user(account: NewAccount, session: SessionDep) -> User:
     "/users/me",
     tags=["users"],
     summary="Who am I?",
-    responses=_errors(s401="No token, or a wrong or expired one."),
+    response_model=MeOut,
+    responses=errors(s401="No token, or a wrong or expired one."),
 )
-def read_me(user: CurrentUser) -> MeOut:
+def read_me(user: CurrentUser, reading: ReadingDep) -> Response:
     """The account of the token."""
-    return MeOut.model_validate(user)
+    return reading.answer(MeOut.model_validate(user))
 
 
 @router.get(
@@ -104,11 +102,11 @@ def read_me(user: CurrentUser) -> MeOut:
     tags=["users"],
     summary="Get a user by name",
     response_model=UserOut,
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=errors(s404=_UNKNOWN_USER),
 )
-def read_user(username: str, session: SessionDep) -> User:
+def read_user(username: str, session: SessionDep, reading: ReadingDep) -> Response:
     """The account and its drone models."""
-    return crud.get_user(session, username)
+    return reading.answer(UserOut.model_validate(crud.get_user(session, username)))
 
 
 @router.get(
@@ -116,11 +114,25 @@ def read_user(username: str, session: SessionDep) -> User:
     tags=["drone models"],
     summary="List a user's drone models",
     response_model=list[DroneModelOut],
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=errors(s404=_UNKNOWN_USER),
 )
-def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel]:
-    """Oldest first."""
-    return crud.get_user(session, username).drone_models
+def list_drone_models(
+    username: str,
+    session: SessionDep,
+    *,
+    request: Request,
+    response: Response,
+    after: Annotated[int, Query(ge=0, description="Only newer ones: an `id`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=crud.MOST_DRONE_MODELS)] = crud.MOST_DRONE_MODELS,
+) -> list[UserDroneModel]:
+    """Oldest first, as many as an account may have; where there are more than `limit`, a `Link`
+    header with `rel="next"` leads to them."""
+    models = crud.get_user(session, username).drone_models
+    rest = [model for model in models if model.id > after]
+    shown = rest[:limit]
+    if len(rest) > limit:
+        response.headers["Link"] = next_link(request, limit=limit, after=shown[-1].id)
+    return shown
 
 
 @router.post(
@@ -128,7 +140,8 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     tags=["drone models"],
     summary="Create a drone model for a user",
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
+    openapi_extra=CREATES,
+    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER, s409=_FULL),
 )
 def create_drone_model(
     username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
@@ -147,11 +160,14 @@ def create_drone_model(
     tags=["drone models"],
     summary="Get one drone model",
     response_model=DroneModelOut,
-    responses=_errors(s404="No such user, or no such drone model of that user."),
+    responses=errors(s404="No such user, or no such drone model of that user."),
 )
-def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
+def read_drone_model(
+    username: str, drone_id: str, session: SessionDep, reading: ReadingDep
+) -> Response:
     """By the user's name and the model's UUID."""
-    return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    return reading.answer(DroneModelOut.model_validate(model))
 
 
 @router.post(
@@ -160,7 +176,12 @@ def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserD
     summary="Copy a drone model, also somebody else's",
     status_code=201,
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
+    openapi_extra=CREATES,
+    responses=errors(
+        s401=_PROTECTED,
+        s404="No such user, or no such drone model of that user.",
+        s409=_FULL,
+    ),
 )
 def clone_drone_model(
     username: str,
@@ -185,16 +206,21 @@ def clone_drone_model(
     tags=["drone models"],
     summary="Update a drone model's metrics and status",
     response_model=DroneModelOut,
-    responses=_errors(s401=_PROTECTED, s404="No such drone model."),
+    responses=errors(s401=_PROTECTED, s404="No such drone model."),
 )
 def update_drone_model(
-    model_id: str, changes: DroneModelUpdate, session: SessionDep, visitor: VisitorDep
-) -> UserDroneModel:
+    model_id: str,
+    changes: DroneModelUpdate,
+    session: SessionDep,
+    visitor: VisitorDep,
+    writing: WritingDep,
+) -> Response:
     """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
-    model = crud.get_drone_model(session, model_id)
+    model = crud.get_drone_model(session, model_id, lock=True)
     require_access(model.user, visitor)
+    writing.require(lambda: DroneModelOut.model_validate(model))
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
-    return model
+    return writing.answer(DroneModelOut.model_validate(model))
 
 
 router.include_router(session_routes.router)

@@ -12,7 +12,8 @@ from database import SessionDep
 from racer.accounts import audit, signing_in, tokens
 from racer.accounts.schemas import RefreshIn
 from racer.errors import UnauthorizedError
-from schemas import ErrorOut, TokenOut
+from racer.web.openapi import errors
+from schemas import TokenOut
 
 router = APIRouter(tags=["users"])
 
@@ -20,10 +21,10 @@ router = APIRouter(tags=["users"])
 @router.post(
     "/token",
     summary="Sign in (OAuth2 password flow)",
-    responses={
-        401: {"model": ErrorOut, "description": "The name or the password is wrong."},
-        429: {"model": ErrorOut, "description": "Too many tries; Retry-After says when again."},
-    },
+    responses=errors(
+        s401="The name or the password is wrong.",
+        s429="Too many tries; Retry-After says when again.",
+    ),
 )
 async def sign_in(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request
@@ -36,7 +37,7 @@ async def sign_in(
 @router.post(
     "/token/refresh",
     summary="Stay signed in",
-    responses={401: {"model": ErrorOut, "description": "The token is wrong, old or used."}},
+    responses=errors(s401="The token is wrong, old or used."),
 )
 def refresh(wanted: RefreshIn, request: Request) -> TokenOut:
     """New tokens for a refresh token, which counts once: one that comes again was stolen from
@@ -55,7 +56,7 @@ def refresh(wanted: RefreshIn, request: Request) -> TokenOut:
     summary="Sign out",
     status_code=204,
     response_class=Response,
-    responses={401: {"model": ErrorOut, "description": "No token, or a wrong or expired one."}},
+    responses=errors(s401="No token, or a wrong or expired one."),
 )
 def sign_out(session: SessionDep, visitor: AnyVisitor) -> None:
     """The token's session ends: neither it nor its refresh token count any more."""

@@ -26,20 +26,17 @@ from racer.cameras.service import CameraService
 from racer.errors import NotFoundError, RacerError
 from racer.sim.track import Track
 from racer.tracks.service import course_of
+from racer.web.openapi import body, errors
 from racer.web.tokens import STREAM_COOKIE, Admission, admit_viewer, signed_in, stream_key
-from schemas import DroneDetails, ErrorOut
+from schemas import DroneDetails
 
 router = APIRouter(tags=["cameras"])
 _BOUNDARY = b"--frame\r\n"
-_SIGN_IN = {"model": ErrorOut, "description": "Sign in first: a token, or the cookie, is missing."}
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "JPEG frames without end, about 15 a second.",
-        "content": {"multipart/x-mixed-replace": {"schema": {"type": "string"}}},
-    },
-    401: _SIGN_IN,
-    404: {"model": ErrorOut, "description": "No such user, drone model or drone."},
-}
+_FRAMES = "multipart/x-mixed-replace"  # JPEG frames without end, about 15 a second
+_RESPONSES = body(_FRAMES, "--frame\r\nContent-Type: image/jpeg\r\n", binary=True) | errors(
+    s401="Sign in first: a token, or the cookie, is missing.",
+    s404="No such user, drone model or drone.",
+)
 
 
 class MjpegResponse(StreamingResponse):
@@ -136,7 +133,7 @@ async def watch_vehicle(drone: str, viewer: Viewer, cameras: Cameras) -> MjpegRe
     "/stream-session",
     summary="Let an <img> of this browser watch streams",
     status_code=HTTPStatus.NO_CONTENT,
-    responses={401: _SIGN_IN},
+    responses=errors(s401="Sign in first."),
 )
 def open_stream_session(
     request: Request, response: Response, user: CurrentUser, visitor: AnyVisitor

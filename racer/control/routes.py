@@ -19,18 +19,15 @@ from racer.control.sockets import ControlSession, stream_telemetry
 from racer.control.telemetry import MAX_HZ, MIN_HZ
 from racer.errors import NotFoundError, UnavailableError
 from racer.flight.authority import Account
+from racer.web.openapi import errors
 from racer.web.sockets import Goodbye, converse
 from racer.web.tokens import Admission, signed_in
-from schemas import ErrorOut
 
 router = APIRouter(tags=["flying"])
 _BAD_PARAMETER = 1008
-_Responses = dict[int | str, dict[str, Any]]
-_UNKNOWN: _Responses = {404: {"model": ErrorOut, "description": "No such user, model or drone."}}
-_NO_TELEMETRY: _Responses = {503: {"model": ErrorOut, "description": "No telemetry yet."}}
-_PROTECTED: _Responses = {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
-}
+_UNKNOWN = errors(s404="No such user, model or drone.")
+_NO_TELEMETRY = errors(s503="No telemetry yet.")
+_PROTECTED = errors(s401="The account has a password: sign in first.")
 
 
 def _own_model(

@@ -19,21 +19,23 @@ class Battery(BaseModel):
 class Telemetry(BaseModel):
     """The newest word on the vehicle. World ENU, body FLU, SI units."""
 
-    stamp: float = Field(description="Unix time of the pose, s.")
+    stamp: float = Field(description="Unix time of the pose, s.", examples=[1_778_337_000.25])
     age_s: float | None = Field(description="Since the pose arrived here, s.")
     connected: bool
     armed: bool
     in_air: bool
-    flight_mode: str
-    phase: str
-    message: str
-    position: Numbers = Field(description="East, north, up from home, m.")
-    velocity: Numbers = Field(description="East, north, up, m/s.")
-    velocity_body: Numbers = Field(description="Forward, left, up, m/s.")
-    quaternion: Numbers = Field(description="w, x, y, z; body to world.")
+    flight_mode: str = Field(examples=["OFFBOARD"])
+    phase: str = Field(examples=["hovering"])
+    message: str = Field(examples=["Hovering at 2.0 m."])
+    position: Numbers = Field(description="East, north, up from home, m.", examples=[[1.5, 0, 2]])
+    velocity: Numbers = Field(description="East, north, up, m/s.", examples=[[0, 0, 0]])
+    velocity_body: Numbers = Field(description="Forward, left, up, m/s.", examples=[[0, 0, 0]])
+    quaternion: Numbers = Field(description="w, x, y, z; body to world.", examples=[[1, 0, 0, 0]])
     yaw_deg: float | None = Field(description="Counter-clockwise from east.")
     heading_deg: float | None = Field(description="Clockwise from north.")
-    angular_velocity: Numbers = Field(description="About forward, left, up, rad/s.")
+    angular_velocity: Numbers = Field(
+        description="About forward, left, up, rad/s.", examples=[[0, 0, 0]]
+    )
     battery: Battery | None
 
 

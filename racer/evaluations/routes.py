@@ -30,19 +30,19 @@ from racer.evaluations.schemas import (
 )
 from racer.evaluations.service import FLIGHTS_FILE
 from racer.jobs.service import JobService
+from racer.web.idempotency import CREATES
+from racer.web.openapi import body, errors
 from racer.web.paging import place_of
-from schemas import ErrorOut
 
 router = APIRouter(tags=["evaluations"])
-_Responses = dict[int | str, dict[str, Any]]
-_NOT_FOUND: _Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
-_CONFLICT: _Responses = {409: {"model": ErrorOut, "description": "It has not finished."}}
-_WRITING: _Responses = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "Its state, or the account's others, do not allow it."},
-}
+_NOT_FOUND = errors(s404="There is no such thing.")
+_CONFLICT = errors(s409="It has not finished.")
+_WRITING = _NOT_FOUND | errors(
+    s401="The account has a password: sign in first.",
+    s409="Its state, or the account's others, do not allow it.",
+)
 _BINARY = "application/octet-stream"
-_NPZ: _Responses = {200: {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}}}}
+_NPZ = body(_BINARY, "PK\u0003\u0004", binary=True)
 
 
 def _jobs(request: Request) -> JobService:
@@ -82,6 +82,7 @@ OwnJob = Annotated[str, Depends(_own_job, scope="function")]
     "/policies/{policy_id}/evaluations",
     summary="Evaluate a policy",
     status_code=202,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 async def evaluate(

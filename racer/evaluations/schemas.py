@@ -64,7 +64,9 @@ class EvaluationSummary(BaseModel):
     status: EvaluationStatus
     progress: float | None = Field(description="0 to 1 while it is flown.")
     error: str | None = Field(description="Why it failed, or that it was cancelled.")
-    settings: dict[str, Any] = Field(description="As asked for.")
+    settings: dict[str, Any] = Field(
+        description="As asked for.", examples=[{"track": None, "seed": 0, "starts": 64}]
+    )
     track: str | None = Field(description="Its name then; null: the policy's own, which it names.")
     track_sha256: str | None = Field(description="Of its text then, as /tracks tells it.")
     completion: float | None = Field(
@@ -109,7 +111,7 @@ class EvaluationPage(BaseModel):
 class Pair(BaseModel):
     """One start, flown by both."""
 
-    start: int = Field(description="1, 2, …")
+    start: int = Field(description="1, 2, …", examples=[1])
     a_s: float | None = Field(description="Course time of a, s; null unless it finished.")
     b_s: float | None
     faster: Literal["a", "b"] | None = Field(
@@ -131,8 +133,10 @@ class Side(BaseModel):
     """One of the two."""
 
     evaluation: EvaluationSummary
-    faster: int = Field(description="Starts on which it was.")
-    finished_alone: int = Field(description="Starts that it finished and the other did not.")
+    faster: int = Field(description="Starts on which it was.", examples=[31])
+    finished_alone: int = Field(
+        description="Starts that it finished and the other did not.", examples=[2]
+    )
     control_hz: float | None = Field(description="How often the policy acts, per second.")
     physics_hz: float | None = Field(
         description="Steps of the simulation per second; null where an older release flew it."
@@ -144,7 +148,8 @@ class Comparison(BaseModel):
     """Two policies on the same starts."""
 
     conditions: dict[str, Any] = Field(
-        description="Of a; of b the same but for control_hz, physics_hz and velocity_limit_m_s."
+        description="Of a; of b the same but for control_hz, physics_hz and velocity_limit_m_s.",
+        examples=[{"track": "toledo", "laps": 3, "seed": 0, "starts": 64}],
     )
     same_gusts: bool = Field(
         description="Whether gusts and delays were the same too. Gusts are drawn once a control "
@@ -153,6 +158,6 @@ class Comparison(BaseModel):
     )
     a: Side
     b: Side
-    both_finished: int
+    both_finished: int = Field(examples=[60])
     difference: Difference | None = Field(description="Null where no start was finished by both.")
     starts: list[Pair]

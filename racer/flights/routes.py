@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
@@ -10,12 +10,10 @@ import crud
 from database import SessionDep
 from racer.flights.schemas import FlightPage
 from racer.flights.service import FlightService, Owner, owner_of
-from schemas import ErrorOut
+from racer.web.openapi import errors
 
 router = APIRouter(tags=["flying"])
-_UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "There is no such user."}
-}
+_UNKNOWN = errors(s404="There is no such user.")
 
 
 def _flights(request: Request) -> FlightService:

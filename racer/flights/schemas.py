@@ -10,7 +10,10 @@ from pydantic import BaseModel, Field
 class FlightOut(BaseModel):
     """A recording in which an account flew by hand."""
 
-    id: str = Field(description="What a race's entry names.")
+    id: str = Field(
+        description="What a race's entry names.",
+        examples=["2026-08-01T12-00-00.000000Z_drone1"],
+    )
     drone: int = Field(description="Its number.")
     began_at: datetime = Field(description="When the account first flew in it.")
     flown_s: float = Field(description="For how long it did, all together.")
@@ -23,4 +26,6 @@ class FlightPage(BaseModel):
 
     flights: list[FlightOut]
     next: str | None = Field(description="What `before` of the next page is; null on the last.")
-    unread: int = Field(description="New recordings that are not read yet: ask again.")
+    unread: int = Field(
+        description="New recordings that are not read yet: ask again.", examples=[0]
+    )

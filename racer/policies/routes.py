@@ -31,7 +31,8 @@ from racer.policies.schemas import (
 )
 from racer.policy.archive import MAX_ARCHIVE_BYTES
 from racer.web import paging
-from schemas import ErrorOut
+from racer.web.idempotency import CREATES
+from racer.web.openapi import body, errors
 
 router = APIRouter(tags=["policies"])
 # Bodies that may be larger than others: a policy's zip and what a multipart form adds to it.
@@ -40,22 +41,20 @@ LARGE_BODIES = {r"/users/[^/]+/policies/?": MAX_ARCHIVE_BYTES + (64 << 10)}
 _CHUNK = 64 << 10
 _ZIPS = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 _MEDIA = {"onnx": "application/octet-stream", "safetensors": "application/octet-stream"}
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "There is no such thing."}
-}
-_WRITING = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
-}
-_KEEPING = _WRITING | {
-    200: {"model": PolicyOut, "description": "It is there already."},
-    409: {"model": ErrorOut, "description": "The run has no policy, or its owner too many."},
-    503: {"model": ErrorOut, "description": "The server's disk is full, or it is too busy."},
-}
+_NOT_FOUND = errors(s404="There is no such thing.")
+_WRITING = _NOT_FOUND | errors(s401="The account has a password: sign in first.")
+_KEEPING = (
+    _WRITING
+    | {200: {"model": PolicyOut, "description": "It is there already."}}
+    | errors(
+        s409="The run has no policy, or its owner too many.",
+        s503="The server's disk is full, or it is too busy.",
+    )
+)
 _FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_SENDING = _NOT_FOUND | {
-    200: {"content": {"application/octet-stream": _FILE, "application/zip": _FILE}},
-    304: {"description": "The client has it: If-None-Match named its ETag."},
-}
+_ZIP = body("application/zip", "PK\u0003\u0004", binary=True)
+_ONNX = body("application/octet-stream", "\b\n\u0012\u0007pytorch", binary=True)
+_SENDING = _NOT_FOUND | _ZIP
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -152,7 +151,8 @@ async def download_policy(
     summary="Export a policy",
     response_class=StreamingResponse,
     responses=_SENDING
-    | {501: {"model": ErrorOut, "description": "It needs a package that the server lacks."}},
+    | {200: {"content": _ZIP[200]["content"] | _ONNX[200]["content"]}}
+    | errors(s501="It needs a package that the server lacks."),
 )
 async def export_policy(
     view: Found,
@@ -173,6 +173,7 @@ async def export_policy(
     "/runs/{run_id}/policy",
     summary="Keep a run's best policy so far",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_KEEPING,
 )
 async def keep_policy(run_id: OwnRun, service: Service, response: Response) -> PolicyOut:
@@ -186,8 +187,8 @@ async def keep_policy(run_id: OwnRun, service: Service, response: Response) -> P
     "/users/{username}/policies",
     summary="Upload a policy",
     status_code=201,
-    responses=_KEEPING | {413: {"model": ErrorOut, "description": "The zip is too large."}},
-    openapi_extra=_UPLOAD_BODY,
+    responses=_KEEPING | errors(s413="The zip is too large."),
+    openapi_extra=_UPLOAD_BODY | CREATES,
 )
 async def upload_policy(
     user_id: OwnAccount,

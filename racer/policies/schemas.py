@@ -17,7 +17,10 @@ class PolicyOut(BaseModel):
 
     id: str
     username: str
-    name: str = Field(description="The drone model's title; of an uploaded one as it was named.")
+    name: str = Field(
+        description="The drone model's title; of an uploaded one as it was named.",
+        examples=["First laps"],
+    )
     version: int = Field(description="Counts from 1 among the user's policies of this name.")
     origin: Origin
     drone_id: str | None = Field(description="The drone model that was trained, while it is there.")
@@ -26,14 +29,20 @@ class PolicyOut(BaseModel):
     track: str = Field(description="That it was trained on.")
     sha256: str = Field(description="Of policy.onnx.")
     size_bytes: int = Field(description="Of all its files.")
-    metrics: dict[str, Any] = Field(description="Of its run's newest epoch when it was kept.")
+    metrics: dict[str, Any] = Field(
+        description="Of its run's newest epoch when it was kept.",
+        examples=[{"epoch": 20, "loss": 0.12, "accuracy": 0.94}],
+    )
     created_at: datetime
 
 
 class PolicyDetail(PolicyOut):
     """With everything that one must know to fly it."""
 
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] = Field(
+        description="docs/policies.md says what is in it.",
+        examples=[{"format": "toledo-racer-policy", "format_version": 1}],
+    )
 
 
 class PolicyFilter(BaseModel):

@@ -132,9 +132,11 @@ class RaceDesk:
                 self.copies.remove(race_id, entry_id)
             raise
 
-    def delete(self, race_id: str, *, visitor: Visitor) -> str | None:
+    def delete(
+        self, race_id: str, *, visitor: Visitor, check: Callable[[Race], None]
+    ) -> str | None:
         """Forget a race that left no results, with its entries and their copies; its job if it had
-        one.
+        one. `check` may refuse the locked race.
 
         Raises NotFoundError, UnauthorizedError, ConflictError for one that has finished or is under
         way, UnavailableError when its files cannot be removed.
@@ -142,6 +144,7 @@ class RaceDesk:
         with self._database.session() as session:  # a kill after it leaves a cancelled race
             race = queries.get(session, race_id, lock=True)
             queries.require_owner(race.user, visitor)
+            check(race)
             _check_deletable(race)
             if race.status is RaceStatus.OPEN:
                 race.status, race.finished_at = RaceStatus.CANCELLED, utc_now()

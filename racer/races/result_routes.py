@@ -23,15 +23,19 @@ from racer.racing.drawing import draw
 from racer.racing.replay import REPLAY_FILE, Replay, decode, to_json
 from racer.sim.track import MAX_LAPS
 from racer.tracks.service import visible
-from schemas import ErrorOut
+from racer.web.openapi import answer, body, errors
 
 router = APIRouter(tags=["races"])
-_CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": ErrorOut, "description": "The race has not finished."}
-}
+_CONFLICT = errors(s409="The race has not finished.")
 _BINARY = "application/octet-stream"
-_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-_FILE: dict[str, Any] = {_BINARY: {"schema": {"type": "string", "format": "binary"}}}
+_CSV_EXAMPLE = "rank,username,flown,policy,version\r\n1,ada,policy,First laps,1\r\n"
+_REPLAY_EXAMPLE = {
+    "format": "toledo-racer-replay",
+    "rate_hz": 50,
+    "airframe": "x500",
+    "drones": [{"name": "ada", "time_s": [0.0], "position_m": [[0.0, 0.0, 0.2]]}],
+}
+_SVG_EXAMPLE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 30">…</svg>'
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 OneHeat = Annotated[
     int | None, Query(ge=0, le=1000, description="Only the heat of this number, from 0.")
@@ -57,7 +61,7 @@ def read_results(race_id: str, session: SessionDep) -> Results:
     "/races/{race_id}/results.csv",
     summary="Results of a race as a table",
     response_class=Response,
-    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"text/csv": _TEXT}}},
+    responses=NOT_FOUND | _CONFLICT | body("text/csv", _CSV_EXAMPLE),
 )
 def read_results_as_csv(race_id: str, session: SessionDep) -> Response:
     """A line an entry, a column a gate; an empty field where there is no number."""
@@ -71,7 +75,7 @@ def read_results_as_csv(race_id: str, session: SessionDep) -> Response:
     "/races/{race_id}/replay",
     summary="Everybody's flight in one file",
     response_class=FileResponse,
-    responses=NOT_FOUND | _CONFLICT | {200: {"content": _FILE}},
+    responses=NOT_FOUND | _CONFLICT | body(_BINARY, "\u0089TRG\r\n\u001a\n", binary=True),
 )
 def read_replay(race_id: str, session: SessionDep, jobs: Jobs) -> FileResponse:
     """docs/replays.md describes the format."""
@@ -84,7 +88,7 @@ def read_replay(race_id: str, session: SessionDep, jobs: Jobs) -> FileResponse:
 @router.get(
     "/races/{race_id}/replay.json",
     summary="Everybody's flight as JSON",
-    responses=NOT_FOUND | _CONFLICT,
+    responses=NOT_FOUND | _CONFLICT | answer(_REPLAY_EXAMPLE),
 )
 def read_replay_as_json(
     race_id: str,
@@ -106,7 +110,7 @@ def read_replay_as_json(
     "/races/{race_id}/replay.svg",
     summary="Everybody's line from above",
     response_class=Response,
-    responses=NOT_FOUND | _CONFLICT | {200: {"content": {"image/svg+xml": _TEXT}}},
+    responses=NOT_FOUND | _CONFLICT | body("image/svg+xml", _SVG_EXAMPLE),
 )
 def draw_replay(race_id: str, session: SessionDep, jobs: Jobs, heat: OneHeat = None) -> Response:
     """A picture to scale; a cross where somebody crashed."""
@@ -123,7 +127,7 @@ def draw_replay(race_id: str, session: SessionDep, jobs: Jobs, heat: OneHeat = N
 @router.get(
     "/leaderboards/{track}",
     summary="The best results on a track",
-    responses=NOT_FOUND | {401: {"model": ErrorOut, "description": "The token is wrong."}},
+    responses=NOT_FOUND | errors(s401="The token is wrong."),
 )
 def read_leaderboard(
     track: str,

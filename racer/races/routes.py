@@ -6,9 +6,9 @@ its policy; nobody can say how it ended but the job that flies it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from auth import VisitorDep
 from database import SessionDep
@@ -23,16 +23,17 @@ from racer.races.schemas import EntryIn, EntryOut, RaceFilter, RaceIn, RaceOut, 
 from racer.racing.config import MOST, race_config
 from racer.sim.airframe import airframe_names, load_airframe
 from racer.tracks.service import named
+from racer.web.conditional import ReadingDep, WritingDep
+from racer.web.idempotency import CREATES
+from racer.web.openapi import errors
 from racer.web.paging import place_of
-from schemas import ErrorOut
 
 router = APIRouter(prefix="/races", tags=["races"])
-_Responses = dict[int | str, dict[str, Any]]
-NOT_FOUND: _Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
-_WRITING: _Responses = NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "The race is in a state that does not allow this."},
-}
+NOT_FOUND = errors(s404="There is no such thing.")
+_WRITING = NOT_FOUND | errors(
+    s401="The account has a password: sign in first.",
+    s409="The race is in a state that does not allow this.",
+)
 
 
 def _jobs(request: Request) -> JobService:
@@ -61,7 +62,7 @@ Desk = Annotated[RaceDesk, Depends(_desk)]
 Flights = Annotated[FlightService, Depends(_flights)]
 
 
-@router.post("", summary="Make a race", status_code=201, responses=_WRITING)
+@router.post("", summary="Make a race", status_code=201, responses=_WRITING, openapi_extra=CREATES)
 def make_race(wanted: RaceIn, session: SessionDep, visitor: VisitorDep) -> RaceOut:
     """It takes entries until its organiser starts it."""
     organiser = by_hand.account(session, wanted.username, visitor)
@@ -106,16 +107,17 @@ def list_races(session: SessionDep, wanted: Annotated[RaceFilter, Query()]) -> R
     return RacePage(races=[views.summary(race) for race in shown], next=place)
 
 
-@router.get("/{race_id}", summary="Read a race", responses=NOT_FOUND)
-def read_race(race_id: str, session: SessionDep) -> RaceOut:
+@router.get("/{race_id}", summary="Read a race", response_model=RaceOut, responses=NOT_FOUND)
+def read_race(race_id: str, session: SessionDep, reading: ReadingDep) -> Response:
     """Its state and who takes part."""
-    return views.whole(queries.get(session, race_id))
+    return reading.answer(views.whole(queries.get(session, race_id)))
 
 
 @router.post(
     "/{race_id}/entries",
     summary="Enter a policy or a flight by hand",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 def enter(
@@ -204,10 +206,16 @@ async def cancel_race(
         await jobs.cancel(job_id)
 
 
-def _deleted(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
+def _deleted(
+    race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk, writing: WritingDep
+) -> str | None:
     """The job that flew the race."""
     session.commit()  # the desk has transactions of its own
-    return desk.delete(race_id, visitor=visitor)
+
+    def as_seen(race: Race) -> None:
+        writing.require(lambda: views.whole(race))
+
+    return desk.delete(race_id, visitor=visitor, check=as_seen)
 
 
 @router.delete("/{race_id}", summary="Delete a race", status_code=204, responses=_WRITING)

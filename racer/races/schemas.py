@@ -116,7 +116,7 @@ class RaceSummary(BaseModel):
     """A race as lists show it."""
 
     id: str
-    name: str
+    name: str = Field(examples=["Saturday cup"])
     username: str = Field(description="The organiser.")
     format: Format
     track: str = Field(description="Its name when the race was made.")
@@ -124,7 +124,8 @@ class RaceSummary(BaseModel):
     laps: int
     airframe: str
     settings: dict[str, Any] = Field(
-        description="wind_speed_m_s, attempts, start, interval_s, seeding."
+        description="wind_speed_m_s, attempts, start, interval_s, seeding.",
+        examples=[{"wind_speed_m_s": 0.0, "attempts": 5, "start": "grid"}],
     )
     entrants: int
     max_entrants: int
@@ -167,7 +168,9 @@ class RacePage(BaseModel):
 class ResultRow(EntryOut):
     """An entry's place and how it flew; docs/races.md says what each number is."""
 
-    result: dict[str, Any]
+    result: dict[str, Any] = Field(
+        examples=[{"status": "finished", "course_time_s": 21.4, "best_lap_s": 6.9}]
+    )
 
 
 class Results(BaseModel):
@@ -175,7 +178,9 @@ class Results(BaseModel):
 
     race: RaceSummary
     ranking: list[ResultRow]
-    heats: list[dict[str, Any]]
+    heats: list[dict[str, Any]] = Field(
+        examples=[[{"name": "Seeding", "places": [{"rank": 1, "status": "finished"}]}]]
+    )
 
 
 class ReferenceOut(BaseModel):

@@ -6,7 +6,7 @@ belongs to the owner. A text is checked before the first query: no transaction w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -33,29 +33,26 @@ from racer.tracks.schemas import (
     TrackProblem,
     TrackSummary,
 )
-from schemas import ErrorOut
+from racer.web.conditional import ReadingDep, Writing, WritingDep
+from racer.web.idempotency import CREATES
+from racer.web.openapi import body, errors
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["tracks"])
 _TEXT_TYPES = frozenset({"", "text/plain", "application/toml", "text/toml"})
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "No such track that the visitor may see."}
-}
-_TOKEN: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorOut, "description": "The token that was sent is not good any more."}
-}
-_SEEN = _NOT_FOUND | _TOKEN
-_OWN = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "The track ships with the product."},
-}
-_SENT: dict[int | str, dict[str, Any]] = {
-    413: {"model": ErrorOut, "description": f"The text is longer than {MAX_TEXT_BYTES} bytes."},
-    415: {"model": ErrorOut, "description": "The body is neither TOML nor JSON."},
-}
-_TAKEN: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorOut, "description": "The user has another track of that name."}
-}
+_TOKEN = errors(s401="The token that was sent is not good any more.")
+_SEEN = _TOKEN | errors(s404="No such track that the visitor may see.")
+_OWN = _SEEN | errors(
+    s401="The account has a password: sign in first.",
+    s409="The track ships with the product.",
+)
+_SENT = errors(
+    s413=f"The text is longer than {MAX_TEXT_BYTES} bytes.",
+    s415="The body is neither TOML nor JSON.",
+)
+_TAKEN = errors(s400="The user has another track of that name.")
+_TOML_EXAMPLE = 'name = "my course"\nlaps = 3\n'
+_SVG_EXAMPLE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 30">…</svg>'
 _BODY = {
     "requestBody": {
         "required": True,
@@ -124,14 +121,15 @@ def _checked(sent: Sent) -> _Text:
 Text = Annotated[_Text, Depends(_checked)]
 
 
-def _own(session: SessionDep, track_id: str, visitor: Visitor) -> UserTrack:
-    """The row of a track that the visitor may change, locked."""
+def _own(session: SessionDep, track_id: str, visitor: Visitor, writing: Writing) -> UserTrack:
+    """The row of a track that the visitor may change, locked, as they last saw it."""
     if track_id in track_names():
         raise ConflictError(
             "Shipped tracks stay as they are. Post a copy under another name to change it."
         )
     row = service.visible_row(session, track_id, visitor, lock=True)
     require_access(row.user, visitor)
+    writing.require(lambda: _out(service.record_of(row)))
     return row
 
 
@@ -190,7 +188,7 @@ def validate_track(sent: Sent) -> TrackCheck:
     "/tracks/{track_id}.toml",
     summary="Download a track",
     response_class=Response,
-    responses=_SEEN | {200: {"content": {"application/toml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | body("application/toml", _TOML_EXAMPLE),
 )
 def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """The file, as its owner sent it."""
@@ -207,7 +205,7 @@ def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> R
     "/tracks/{track_id}.svg",
     summary="See a track",
     response_class=Response,
-    responses=_SEEN | {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+    responses=_SEEN | body("image/svg+xml", _SVG_EXAMPLE),
 )
 def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
     """A drawing to scale, from above and from the south; follows the reader's light or dark."""
@@ -223,10 +221,12 @@ def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Re
     )
 
 
-@router.get("/tracks/{track_id}", summary="Read a track", responses=_SEEN)
-def read_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> TrackOut:
+@router.get("/tracks/{track_id}", summary="Read a track", response_model=TrackOut, responses=_SEEN)
+def read_track(
+    track_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
+) -> Response:
     """Its gates, obstacles and bounds, and whose it is."""
-    return _out(service.visible(session, track_id, visitor))
+    return reading.answer(_out(service.visible(session, track_id, visitor)))
 
 
 @router.post(
@@ -234,7 +234,7 @@ def read_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Track
     summary="Post a track",
     status_code=201,
     responses=_OWN | _SENT | _TAKEN,
-    openapi_extra=_BODY,
+    openapi_extra=_BODY | CREATES,
 )
 def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
     """TOML as in docs/tracks.md, or JSON of the same structure; its `name` is the track's. Nobody
@@ -249,32 +249,47 @@ def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorD
 @router.put(
     "/tracks/{track_id}",
     summary="Replace a track",
+    response_model=TrackOut,
     responses=_OWN | _SENT | _TAKEN,
     openapi_extra=_BODY,
 )
-def replace_track(track_id: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
+def replace_track(
+    track_id: str, text: Text, session: SessionDep, visitor: VisitorDep, writing: WritingDep
+) -> Response:
     """By another text, under the name that stands in it. Runs and policies keep what they had."""
-    row = _own(session, track_id, visitor)
-    return _out(service.record_of(queries.replace_track(session, row, text.content, text.track)))
+    row = _own(session, track_id, visitor, writing)
+    queries.replace_track(session, row, text.content, text.track)
+    return writing.answer(_out(service.record_of(row)))
 
 
-@router.patch("/tracks/{track_id}", summary="Share a track, or no longer", responses=_OWN)
+@router.patch(
+    "/tracks/{track_id}",
+    summary="Share a track, or no longer",
+    response_model=TrackOut,
+    responses=_OWN,
+)
 def share_track(
-    track_id: str, change: TrackChange, session: SessionDep, visitor: VisitorDep
-) -> TrackOut:
+    track_id: str,
+    change: TrackChange,
+    session: SessionDep,
+    visitor: VisitorDep,
+    writing: WritingDep,
+) -> Response:
     """A shared one is seen by everybody and named `username/name` in anybody's drone models. Runs
     that were begun on it go on when it is shared no longer."""
-    row = _own(session, track_id, visitor)
+    row = _own(session, track_id, visitor, writing)
     row.shared = change.shared
     session.flush()
-    return _out(service.record_of(row))
+    return writing.answer(_out(service.record_of(row)))
 
 
 @router.delete("/tracks/{track_id}", summary="Delete a track", status_code=204, responses=_OWN)
-def delete_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> None:
+def delete_track(
+    track_id: str, session: SessionDep, visitor: VisitorDep, writing: WritingDep
+) -> None:
     """Runs and policies keep what they had; a drone model that names it cannot be trained again
     until it names another one."""
-    session.delete(_own(session, track_id, visitor))
+    session.delete(_own(session, track_id, visitor, writing))
     audit.record(session, "track.delete", track_id)
     log.info("track_deleted", track_id=track_id)
 

@@ -16,7 +16,7 @@ class TrackSummary(BaseModel):
     id: str = Field(
         description="Of a shipped track its name, of a user's a UUID.", examples=["toledo"]
     )
-    name: str
+    name: str = Field(examples=["toledo"])
     full_name: str = Field(
         description="What droneDetails.track calls it: username/name, or the name of a shipped "
         "one.",
@@ -42,7 +42,8 @@ class TrackOut(TrackSummary):
     )
     course: dict[str, Any] = Field(
         description="name, laps, start, bounds, gates, obstacles and randomisation with every "
-        "default, as in docs/tracks.md; may be posted again."
+        "default, as in docs/tracks.md; may be posted again.",
+        examples=[{"name": "toledo", "laps": 3, "gates": [{"position": [4.0, 0.0, 2.0]}]}],
     )
 
 

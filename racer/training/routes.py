@@ -25,18 +25,16 @@ from racer.training.dependencies import Service
 from racer.training.run_routes import run_out
 from racer.training.schemas import RewardFunction, RunOut, Sweep, TrainingAnswer, TrainingOut
 from racer.training.service import TrainingService
+from racer.web.idempotency import CREATES
+from racer.web.openapi import errors
 from racer.web.sockets import Goodbye, converse, first_of, until_gone, until_signed_out
 from racer.web.tokens import Admission, Grant, signed_in
-from schemas import DiagnosticOut, ErrorOut
+from schemas import DiagnosticOut
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["training"])
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "No such user, or no such drone model of that user."}
-}
-_WRITING = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."}
-}
+_NOT_FOUND = errors(s404="No such user, or no such drone model of that user.")
+_WRITING = _NOT_FOUND | errors(s401="The account has a password: sign in first.")
 
 
 def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: VisitorDep) -> str:
@@ -91,7 +89,7 @@ async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer
 @router.post(
     "/users/{username}/drone-models/{drone_id}/cancel-training",
     summary="Cancel a drone model's training",
-    responses=_WRITING | {409: {"model": ErrorOut, "description": "The model is not training."}},
+    responses=_WRITING | errors(s409="The model is not training."),
 )
 async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
     """Ends it at once; the epochs so far stay readable."""
@@ -103,6 +101,7 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
     "/users/{username}/drone-models/{drone_id}/runs",
     summary="Train a drone model several times",
     status_code=201,
+    openapi_extra=CREATES,
     responses=_WRITING,
 )
 async def sweep(drone_id: OwnDrone, wanted: Sweep, service: Service) -> list[RunOut]:

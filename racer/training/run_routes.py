@@ -21,16 +21,15 @@ from racer.training.dependencies import Service
 from racer.training.run_queries import RunView, word_of
 from racer.training.schemas import RunFilter, RunOut, RunPage
 from racer.training.service import TrainingService
-from schemas import ErrorOut
+from racer.web.openapi import answer, body, errors
 
 router = APIRouter(prefix="/runs", tags=["runs"])
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "There is no such run."}
-}
-_WRITING = _NOT_FOUND | {
-    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
-    409: {"model": ErrorOut, "description": "The run is in a state that does not allow this."},
-}
+_NOT_FOUND = errors(s404="There is no such run.")
+_WRITING = _NOT_FOUND | errors(
+    s401="The account has a password: sign in first.",
+    s409="The run is in a state that does not allow this.",
+)
+_EPOCHS = [{"epoch": 1, "loss": 0.42, "accuracy": 0.31}]
 _STATUSES = {word_of(status): status for status in Status}
 
 
@@ -73,7 +72,9 @@ def read_run(run_id: str, session: SessionDep, service: Service) -> RunOut:
     return run_out(view, service)
 
 
-@router.get("/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND)
+@router.get(
+    "/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND | answer(_EPOCHS)
+)
 def read_epochs(
     run_id: str, session: SessionDep, after: Annotated[int, Query(ge=0, le=1_000_000)] = 0
 ) -> list[dict[str, Any]]:
@@ -87,7 +88,7 @@ def read_epochs(
     "/{run_id}/epochs.csv",
     summary="Every epoch's metrics as a table",
     response_class=Response,
-    responses=_NOT_FOUND | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=_NOT_FOUND | body("text/csv", "epoch,loss,accuracy\r\n1,0.42,0.31\r\n"),
 )
 def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
     """A line an epoch, a column a metric; an empty field where there is no number."""
@@ -105,7 +106,7 @@ def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
     "/{run_id}/log",
     summary="The end of a run's log",
     response_class=Response,
-    responses=_NOT_FOUND | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses=_NOT_FOUND | body("text/plain", "epoch 1 of 20: loss 0.42\n"),
 )
 async def read_log(
     run_id: str, service: Service, lines: Annotated[int, Query(ge=1, le=2000)] = 100

@@ -53,7 +53,10 @@ class RunOut(BaseModel):
         description="If the rest goes as its epochs so far; null while nothing is known."
     )
     seed: int
-    config: dict[str, Any] = Field(description="What the training process is given.")
+    config: dict[str, Any] = Field(
+        description="What the training process is given.",
+        examples=[{"algorithm": "ppo", "epochs": 20, "seed": 0}],
+    )
     sent: dict[str, Any] | None = Field(description="The model's settings, as they were sent.")
     resolved: dict[str, Any] | None = Field(
         description="The configuration with every default; null until the process has read it."

@@ -13,11 +13,16 @@ from starlette.middleware.cors import CORSMiddleware
 from auth import load_secret_key
 from database import Database
 from racer.settings import Settings
-from racer.web.errors import install_error_handlers, with_problems
+from racer.web.compression import Compressed
+from racer.web.errors import install_error_handlers
+from racer.web.idempotency import Idempotent
 from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
+from racer.web.openapi import UNFORESEEN, errors, with_examples
 from racer.web.origins import LOCAL_ORIGIN, KnownPages
 from racer.web.sockets import Sockets
+from racer.web.tracing import Traced, tracing
+from racer.web.write_limit import WriteLimit
 from schemas import ValidationErrorOut
 
 MAX_BODY_BYTES = 2 << 20
@@ -40,22 +45,30 @@ def assemble(
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,  # EitherSlash does it without a redirect
-        responses={422: {"model": ValidationErrorOut, "description": "Input that means nothing."}},
+        responses={
+            422: {"model": ValidationErrorOut, "description": "Input that means nothing."},
+            **errors(s500=UNFORESEEN),
+        },
     )
     app.state.settings = settings
     app.state.sockets = Sockets(settings.max_sockets_per_user)
     described = app.openapi
-    app.openapi = lambda: with_problems(described())  # type: ignore[method-assign]
+    app.openapi = lambda: with_examples(described())  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)
     # The last one added is the outermost: an error answer needs its CORS headers too.
+    app.add_middleware(Idempotent, routes=app.routes)
     app.add_middleware(EitherSlash, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, exceptions=large_bodies or {})
+    app.add_middleware(WriteLimit, per_minute=settings.writes_per_minute)
     app.add_middleware(KnownPages, settings=settings)
     app.state.metrics = make_registry()
     app.add_middleware(Metrics, registry=app.state.metrics)
     app.add_middleware(RequestLog)
+    app.add_middleware(Compressed)
+    if settings.otel_exporter_otlp_endpoint:
+        app.add_middleware(Traced)
     app.add_middleware(SecurityHeaders, may_frame=settings.cors_origins)
     app.add_middleware(
         CORSMiddleware,
@@ -64,7 +77,7 @@ def assemble(
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["X-Request-ID"],
+        expose_headers=["ETag", "Idempotency-Replayed", "Link", "Retry-After", "X-Request-ID"],
     )
     return app
 
@@ -78,6 +91,7 @@ async def spine(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(database.upgrade)
         app.state.secret_key = await run_in_threadpool(load_secret_key, settings)
         app.state.database = database
-        yield
+        async with tracing(app, database.engine):
+            yield
     finally:
         database.dispose()

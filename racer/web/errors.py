@@ -122,15 +122,3 @@ def _sentence(error: Mapping[str, Any]) -> str:
     loc = error["loc"]
     names = loc[1:] if len(loc) > 1 and loc[0] in _PLACES else loc
     return f"{'.'.join(str(name)[:64] for name in names)}: {error['msg']}"
-
-
-def with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document whose errors have the media type that they are sent with."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if status.startswith("4") and "content" in response:  # FastAPI: the success's type
-                    response["content"] = {
-                        Problem.media_type: next(iter(response["content"].values()))
-                    }
-    return document

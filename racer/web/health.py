@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import Database
@@ -30,7 +30,7 @@ class Readiness(BaseModel):
     """Whether the service can serve, and each part's state."""
 
     ready: bool
-    parts: dict[str, Any]
+    parts: dict[str, Any] = Field(examples=[{"database": True, "ros": True, "controller": True}])
 
 
 @router.get("/livez", summary="Does the process answer?")

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from database import SessionDep
 from models import Job, JobStatus, Race, RaceStatus, Status, TrainingRun
+from racer.web.openapi import body
 
 router = APIRouter(tags=["health"])
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -110,9 +111,7 @@ def make_registry() -> CollectorRegistry:
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=PlainTextResponse,
-    responses={
-        200: {"content": {"text/plain": {"example": "websockets_open 2.0"}}, "description": "Now."}
-    },
+    responses=body("text/plain", "http_requests_in_progress 1.0\n"),
 )
 def read_metrics(request: Request, session: SessionDep) -> Response:
     """Requests by route, method and status, sockets, runs, jobs and races by status, the vehicle's

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
 
+from fastapi import Request
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -20,6 +22,11 @@ _PLACE = re.compile(r"([0-9]{1,17})-([\x21-\x7e]{1,36})")
 def place_of(created_at: datetime, row_id: str) -> str:
     """Where in the list a row stands."""
     return f"{(created_at - _EPOCH) // _MICROSECOND}-{row_id}"
+
+
+def next_link(request: Request, **query: int | str) -> str:
+    """The value of a `Link` header that leads to the next page of a list whose body is plain."""
+    return f'<{quote(request.url.path, safe="/%")}?{urlencode(query)}>; rel="next"'
 
 
 def after(

@@ -290,3 +290,22 @@ def test_a_race_that_cannot_be_is_not_made(
             assert (await rig.http.get("/races")).json() == {"races": [], "next": None}
 
     play(story())
+
+
+def test_a_race_that_changed_since_it_was_seen_is_not_deleted(settings: Settings) -> None:
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada")
+            race = await rig.race()
+            path = f"/races/{race['id']}"
+            tag = (await rig.http.get(path)).headers["ETag"]
+            held = {"If-None-Match": tag}
+            assert (await rig.http.get(path, headers=held)).status_code == 304
+            await rig.enter(race["id"], rig.keep("ada", 5.0))
+            assert (await rig.http.get(path, headers=held)).status_code == 200
+            seen = {"If-Match": tag}
+            assert (await rig.http.delete(path, headers=seen)).status_code == 412
+            now = (await rig.http.get(path)).headers["ETag"]
+            assert (await rig.http.delete(path, headers={"If-Match": now})).status_code == 204
+
+    play(story())
