@@ -53,6 +53,11 @@ class Settings(BaseSettings):
         default=["http://localhost:3000", "http://127.0.0.1:3000"],
         description="Pages that may call, and hosts that mean us: comma-separated, or a JSON list.",
     )
+    metrics_token: str = Field(
+        "",
+        description="Bearer token that /metrics wants. Empty: with AUTH_MODE=open everybody may "
+        "read it, with required admins only.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
     )

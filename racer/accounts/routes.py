@@ -17,8 +17,11 @@ import crud
 from auth import (
     TOKEN_LIFETIME_S,
     CurrentUser,
+    NamedAccount,
+    Somebody,
     VisitorDep,
     create_token,
+    get_account,
     hash_password,
     in_bcrypt_thread,
     password_matches,
@@ -62,7 +65,7 @@ async def _new_account(wanted: UserCreate) -> tuple[str, str | None]:
     return wanted.username, await in_bcrypt_thread(hash_password, wanted.password)
 
 
-async def _new_drone_model(wanted: DroneModelCreate) -> DroneModelCreate:
+async def _new_drone_model(_somebody: Somebody, wanted: DroneModelCreate) -> DroneModelCreate:
     """Its reward function is checked before the first query, in a thread, for the same reason."""
     try:
         await run_in_threadpool(check_reward, wanted.drone_details)
@@ -111,11 +114,11 @@ def read_me(user: CurrentUser) -> User:
     tags=["users"],
     summary="Get a user by name",
     response_model=UserOut,
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
-def read_user(username: str, session: SessionDep) -> User:
+def read_user(user: NamedAccount) -> User:
     """The account and its drone models."""
-    return crud.get_user(session, username)
+    return user
 
 
 @router.get(
@@ -123,11 +126,11 @@ def read_user(username: str, session: SessionDep) -> User:
     tags=["drone models"],
     summary="List a user's drone models",
     response_model=list[DroneModelOut],
-    responses=_errors(s404=_UNKNOWN_USER),
+    responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
-def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel]:
+def list_drone_models(user: NamedAccount) -> list[UserDroneModel]:
     """Oldest first."""
-    return crud.get_user(session, username).drone_models
+    return user.drone_models
 
 
 @router.post(
@@ -138,14 +141,12 @@ def list_drone_models(username: str, session: SessionDep) -> list[UserDroneModel
     responses=_errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def create_drone_model(
-    username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
+    wanted: NewDroneModel, session: SessionDep, user: NamedAccount
 ) -> UserDroneModel:
     """`drone_details` are texts, "" for the default, and come back unchanged.
 
     A `rewardFunction` with errors is refused; `errors` has its diagnostics.
     """
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
     return crud.create_drone_model(session, user, wanted)
 
 
@@ -154,11 +155,11 @@ def create_drone_model(
     tags=["drone models"],
     summary="Get one drone model",
     response_model=DroneModelOut,
-    responses=_errors(s404="No such user, or no such drone model of that user."),
+    responses=_errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
-def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
+def read_drone_model(user: NamedAccount, drone_id: str, session: SessionDep) -> UserDroneModel:
     """By the user's name and the model's UUID."""
-    return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    return crud.get_users_drone_model(session, user, drone_id)
 
 
 @router.post(
@@ -170,7 +171,7 @@ def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserD
     responses=_errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def clone_drone_model(
-    username: str,
+    user: NamedAccount,
     drone_id: str,
     session: SessionDep,
     visitor: VisitorDep,
@@ -178,12 +179,11 @@ def clone_drone_model(
 ) -> UserDroneModel:
     """A new model with the same settings and reward function, without its trainings.
 
-    Everybody may copy what everybody may read; only who may write to an account puts a model there.
+    For those who may use both accounts: whose the model is, and whose the copy is to be.
     """
     wanted = wanted or DroneModelClone()
-    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
-    owner = model.user if wanted.username is None else crud.get_user(session, wanted.username)
-    require_access(owner, visitor)
+    model = crud.get_users_drone_model(session, user, drone_id)
+    owner = user if wanted.username is None else get_account(session, wanted.username, visitor)
     return crud.clone_drone_model(session, model, owner, title=wanted.title)
 
 
@@ -199,7 +199,7 @@ def update_drone_model(
 ) -> UserDroneModel:
     """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
     model = crud.get_drone_model(session, model_id)
-    require_access(model.user, visitor)
+    require_access(model.user, visitor, missing=crud.no_drone_model(model_id))
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
     return model
 

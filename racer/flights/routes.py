@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-import crud
+from auth import NamedAccount
 from database import SessionDep
 from racer.flights.schemas import FlightPage
 from racer.flights.service import FlightService, Owner, owner_of
@@ -14,7 +14,8 @@ from schemas import ErrorOut
 
 router = APIRouter(tags=["flying"])
 _UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "There is no such user."}
+    401: {"model": ErrorOut, "description": "The account has a password: sign in first."},
+    404: {"model": ErrorOut, "description": "There is no such user."},
 }
 
 
@@ -23,9 +24,9 @@ def _flights(request: Request) -> FlightService:
     return service
 
 
-def _owner(username: str, session: SessionDep) -> Owner:
+def _owner(user: NamedAccount, session: SessionDep) -> Owner:
     """Looked up, and the database let go, before anybody waits for a recording."""
-    owner = owner_of(crud.get_user(session, username))
+    owner = owner_of(user)
     session.commit()
     return owner
 

@@ -29,7 +29,7 @@ from racer.settings import REPOSITORY, Settings
 _PATIENCE_S = 10.0  # of who asks for a list; the reading goes on
 _LONGEST_S = 600.0  # of reading all that is new; half an hour of flight takes some ten seconds
 _WAITING = 4  # questions about recordings at once
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "RAY_AUTH_TOKEN"})
 
 log = structlog.get_logger(__name__)
 

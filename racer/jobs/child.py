@@ -30,7 +30,7 @@ _LOG_LINES_TOLD = 3
 _LOG_BYTES_READ = 8_192
 LONGEST_LOG_BYTES = 1 << 20
 _TERMINATED = 128 + signal.SIGTERM  # how our programs end when they are told to
-_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "RAY_AUTH_TOKEN"})
+_SECRETS = frozenset({"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN", "RAY_AUTH_TOKEN"})
 
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
