@@ -1,7 +1,8 @@
 """Who is asking: passwords (bcrypt), the OAuth2 password flow, 30-minute JSON Web Tokens.
 
-An account without a password is open, as in the seed. One with a password is its owner's: writing
-under its name without a token is a 401, with somebody else's a 404, which tells nothing.
+An account without a password is open, as in the seed. One with a password is its owner's: seeing
+or changing what is under it is a 401 without a token, and with somebody else's a 404 in the words
+of what does not exist, which tells nothing.
 A token is of a session (models.SignIn, racer.accounts.tokens) and counts as long as that row does.
 A password check costs the same whether the name exists or not, and holds no database connection.
 bcrypt is slow on purpose: it runs in two threads of its own, so that guesses wait for each other
@@ -28,10 +29,11 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select, true
 from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
+import crud
 from database import SessionDep
 from models import Role, SignIn, User, utc_now
 from racer.errors import ConfigurationError, NotFoundError, UnauthorizedError
@@ -130,11 +132,23 @@ class Visitor:
         """Whether every race is theirs to manage."""
         return self.user is not None and self.user.role in (Role.RACE_DIRECTOR, Role.ADMIN)
 
-    def may_use(self, owner: User) -> bool:
-        """Whether what is `owner`'s is the visitor's to see and to change."""
-        if self.is_admin or (self.user is not None and self.user.id == owner.id):
+    def may_use(self, owner: User | None) -> bool:
+        """Whether what is `owner`'s is the visitor's to see and to change; None: of an account that
+        is gone, or of the installation, which admins may use."""
+        if self.is_admin:
+            return True
+        if owner is None:
+            return False
+        if self.user is not None and self.user.id == owner.id:
             return True
         return self.open_accounts and owner.password_hash is None
+
+    def usable(self) -> ColumnElement[bool]:
+        """`may_use` of a statement's User: what lists show."""
+        if self.is_admin:
+            return true()
+        own = User.id == self.id  # of nobody's None: never
+        return or_(own, User.password_hash.is_(None)) if self.open_accounts else own
 
 
 def visitor_of(session: Session, token: str | None, state: State) -> Visitor:
@@ -155,10 +169,24 @@ def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
 AnyVisitor = Annotated[Visitor, Depends(_guest, scope="function")]  # of what everybody may see
 
 
-def _visitor(guest: AnyVisitor) -> Visitor:
-    """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
-    if guest.user is None and not guest.open_accounts:
+def _somebody(request: Request, token: Token) -> None:
+    """Refuse who sends no token with AUTH_MODE=required, without asking the database."""
+    if token is None and request.app.state.settings.auth_mode == "required":
         raise UnauthorizedError(_SIGN_IN)
+
+
+Somebody = Annotated[None, Depends(_somebody)]  # for what is done before anybody is looked up
+
+
+def require_somebody(visitor: Visitor) -> None:
+    """Raise UnauthorizedError for nobody with AUTH_MODE=required."""
+    if visitor.user is None and not visitor.open_accounts:
+        raise UnauthorizedError(_SIGN_IN)
+
+
+def _visitor(_somebody: Somebody, guest: AnyVisitor) -> Visitor:
+    """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
+    require_somebody(guest)
     return guest
 
 
@@ -201,16 +229,33 @@ def _current_user(visitor: AnyVisitor) -> User:
 CurrentUser = Annotated[User, Depends(_current_user, scope="function")]
 
 
-def require_access(owner: User, visitor: Visitor) -> None:
-    """Raise unless `visitor` may see and change what is `owner`'s: 401 for nobody, 404 for
-    another."""
+def require_access(
+    owner: User | None, visitor: Visitor, *, missing: str = "There is no such thing among yours."
+) -> None:
+    """Raise unless `visitor` may see and change what is `owner`'s: 401 for nobody, for another a
+    404 that says `missing`, which is what is said of things that do not exist."""
     if visitor.may_use(owner):
         return
-    if visitor.user is None:
+    if owner is not None and visitor.user is None:
         raise UnauthorizedError(
             f"The account {owner.username!r} is protected. Sign in at /token first."
         )
-    raise NotFoundError("There is no such thing among yours.")
+    raise NotFoundError(missing)
+
+
+def get_account(session: Session, username: str, visitor: Visitor) -> User:
+    """The account of that name, if `visitor` may use it; raises as `require_access`."""
+    user = crud.get_user(session, username)
+    require_access(user, visitor, missing=crud.no_user(username))
+    return user
+
+
+def _named_account(session: SessionDep, visitor: VisitorDep, username: str) -> User:
+    return get_account(session, username, visitor)
+
+
+# The account that a path's `username` names, of whoever may use it.
+NamedAccount = Annotated[User, Depends(_named_account, scope="function")]
 
 
 def require_safe(settings: Settings) -> None:

@@ -34,8 +34,13 @@ def get_user(session: Session, username: str) -> User:
     """Like `find_user`, but raises NotFoundError."""
     user = find_user(session, username)
     if user is None:
-        raise NotFoundError(f"There is no user named {username[:64]!r}.")
+        raise NotFoundError(no_user(username))
     return user
+
+
+def no_user(username: str) -> str:
+    """What is said when there is no such account, or it is not the visitor's to use."""
+    return f"There is no user named {username[:64]!r}."
 
 
 def create_user(session: Session, username: str, *, password_hash: str | None) -> User:
@@ -130,8 +135,13 @@ def get_drone_model(session: Session, key: str, *, lock: bool = False) -> UserDr
     """Like `find_drone_model`, but raises NotFoundError."""
     model = find_drone_model(session, key, lock=lock)
     if model is None:
-        raise NotFoundError(f"There is no drone model {key[:64]!r}.")
+        raise NotFoundError(no_drone_model(key))
     return model
+
+
+def no_drone_model(key: str) -> str:
+    """What is said when there is no such model, or it is not the visitor's to use."""
+    return f"There is no drone model {key[:64]!r}."
 
 
 def update_drone_model(session: Session, model: UserDroneModel, changes: dict[str, Any]) -> None:

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         le=10**6,
         description="How often an account, or an address without one, may write; 0 = no limit.",
     )
+    metrics_token: str = Field(
+        "",
+        description="Bearer token that /metrics wants. Empty: with AUTH_MODE=open everybody may "
+        "read it, with required admins only.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe message that is logged."
     )

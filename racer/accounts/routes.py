@@ -13,7 +13,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 
 import crud
-from auth import CurrentUser, VisitorDep, hash_password, in_bcrypt_thread, require_access
+from auth import (
+    CurrentUser,
+    NamedAccount,
+    Somebody,
+    VisitorDep,
+    get_account,
+    hash_password,
+    in_bcrypt_thread,
+    require_access,
+)
 from database import SessionDep
 from models import User, UserDroneModel
 from racer.accounts import account_routes, session_routes
@@ -51,7 +60,7 @@ async def _new_account(wanted: UserCreate, request: Request) -> tuple[str, str |
     return wanted.username, await in_bcrypt_thread(hash_password, wanted.password)
 
 
-async def _new_drone_model(wanted: DroneModelCreate) -> DroneModelCreate:
+async def _new_drone_model(_somebody: Somebody, wanted: DroneModelCreate) -> DroneModelCreate:
     """Its reward function is checked before the first query, in a thread, for the same reason."""
     try:
         await run_in_threadpool(check_reward, wanted.drone_details)
@@ -102,11 +111,11 @@ def read_me(user: CurrentUser, reading: ReadingDep) -> Response:
     tags=["users"],
     summary="Get a user by name",
     response_model=UserOut,
-    responses=errors(s404=_UNKNOWN_USER),
+    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
-def read_user(username: str, session: SessionDep, reading: ReadingDep) -> Response:
+def read_user(user: NamedAccount, reading: ReadingDep) -> Response:
     """The account and its drone models."""
-    return reading.answer(UserOut.model_validate(crud.get_user(session, username)))
+    return reading.answer(UserOut.model_validate(user))
 
 
 @router.get(
@@ -114,11 +123,10 @@ def read_user(username: str, session: SessionDep, reading: ReadingDep) -> Respon
     tags=["drone models"],
     summary="List a user's drone models",
     response_model=list[DroneModelOut],
-    responses=errors(s404=_UNKNOWN_USER),
+    responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
 def list_drone_models(
-    username: str,
-    session: SessionDep,
+    user: NamedAccount,
     *,
     request: Request,
     response: Response,
@@ -127,8 +135,7 @@ def list_drone_models(
 ) -> list[UserDroneModel]:
     """Oldest first, as many as an account may have; where there are more than `limit`, a `Link`
     header with `rel="next"` leads to them."""
-    models = crud.get_user(session, username).drone_models
-    rest = [model for model in models if model.id > after]
+    rest = [model for model in user.drone_models if model.id > after]
     shown = rest[:limit]
     if len(rest) > limit:
         response.headers["Link"] = next_link(request, limit=limit, after=shown[-1].id)
@@ -144,14 +151,12 @@ def list_drone_models(
     responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER, s409=_FULL),
 )
 def create_drone_model(
-    username: str, wanted: NewDroneModel, session: SessionDep, visitor: VisitorDep
+    wanted: NewDroneModel, session: SessionDep, user: NamedAccount
 ) -> UserDroneModel:
     """`drone_details` are texts, "" for the default, and come back unchanged.
 
     A `rewardFunction` with errors is refused; `errors` has its diagnostics.
     """
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
     return crud.create_drone_model(session, user, wanted)
 
 
@@ -160,13 +165,13 @@ def create_drone_model(
     tags=["drone models"],
     summary="Get one drone model",
     response_model=DroneModelOut,
-    responses=errors(s404="No such user, or no such drone model of that user."),
+    responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def read_drone_model(
-    username: str, drone_id: str, session: SessionDep, reading: ReadingDep
+    user: NamedAccount, drone_id: str, session: SessionDep, reading: ReadingDep
 ) -> Response:
     """By the user's name and the model's UUID."""
-    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.get_users_drone_model(session, user, drone_id)
     return reading.answer(DroneModelOut.model_validate(model))
 
 
@@ -184,7 +189,7 @@ def read_drone_model(
     ),
 )
 def clone_drone_model(
-    username: str,
+    user: NamedAccount,
     drone_id: str,
     session: SessionDep,
     visitor: VisitorDep,
@@ -192,12 +197,11 @@ def clone_drone_model(
 ) -> UserDroneModel:
     """A new model with the same settings and reward function, without its trainings.
 
-    Everybody may copy what everybody may read; only who may write to an account puts a model there.
+    For those who may use both accounts: whose the model is, and whose the copy is to be.
     """
     wanted = wanted or DroneModelClone()
-    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
-    owner = model.user if wanted.username is None else crud.get_user(session, wanted.username)
-    require_access(owner, visitor)
+    model = crud.get_users_drone_model(session, user, drone_id)
+    owner = user if wanted.username is None else get_account(session, wanted.username, visitor)
     return crud.clone_drone_model(session, model, owner, title=wanted.title)
 
 
@@ -217,7 +221,7 @@ def update_drone_model(
 ) -> Response:
     """`model_id` is the integer `id`; the UUID `drone_id` works too. Fields left out stay."""
     model = crud.get_drone_model(session, model_id, lock=True)
-    require_access(model.user, visitor)
+    require_access(model.user, visitor, missing=crud.no_drone_model(model_id))
     writing.require(lambda: DroneModelOut.model_validate(model))
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
     return writing.answer(DroneModelOut.model_validate(model))

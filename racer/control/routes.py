@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, WebSocket
 
 import crud
-from auth import VisitorDep, require_access
+from auth import NamedAccount, VisitorDep
 from database import SessionDep
 from models import UserDroneModel
 from racer.control.accounts import account_named
@@ -27,15 +27,11 @@ router = APIRouter(tags=["flying"])
 _BAD_PARAMETER = 1008
 _UNKNOWN = errors(s404="No such user, model or drone.")
 _NO_TELEMETRY = errors(s503="No telemetry yet.")
-_PROTECTED = errors(s401="The account has a password: sign in first.")
+_PROTECTED = errors(s401="Sign in first, or the token is wrong or expired.")
 
 
-def _own_model(
-    username: str, drone_id: str, session: SessionDep, visitor: VisitorDep
-) -> UserDroneModel:
+def _own_model(user: NamedAccount, drone_id: str, session: SessionDep) -> UserDroneModel:
     """A model that the visitor may fly. Ends the transaction before anybody waits for a vehicle."""
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
     model = crud.get_users_drone_model(session, user, drone_id)
     session.commit()
     return model
@@ -79,8 +75,8 @@ def _rate(text: str) -> float | None:
     return rate if math.isfinite(rate) and MIN_HZ <= rate <= MAX_HZ else None
 
 
-@router.get("/drones", summary="Which drones are here, and who flies them?")
-async def drones(control: ControlDep) -> list[DroneOut]:
+@router.get("/drones", summary="Which drones are here, and who flies them?", responses=_PROTECTED)
+async def drones(control: ControlDep, _visitor: VisitorDep) -> list[DroneOut]:
     """One, so far: several drones are several services, each with its own VEHICLE_INSTANCE."""
     topics = control.topics
     here = {"drone": topics.drone, "commands_topic": topics.commands}
@@ -92,9 +88,9 @@ async def drones(control: ControlDep) -> list[DroneOut]:
     "/drones/{drone}/state",
     summary="Where is the drone, and what does it do?",
     response_model=Telemetry,
-    responses=_UNKNOWN | _NO_TELEMETRY,
+    responses=_UNKNOWN | _PROTECTED | _NO_TELEMETRY,
 )
-async def drone_state(drone: str, control: ControlDep) -> dict[str, Any]:
+async def drone_state(drone: str, control: ControlDep, _visitor: VisitorDep) -> dict[str, Any]:
     """The newest telemetry, as `/ws/telemetry` sends it."""
     if drone != str(control.drone):
         here = f"this service flies drone {control.drone}"

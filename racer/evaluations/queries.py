@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
+from auth import Visitor, require_access
 from models import Evaluation, Job, JobStatus, Policy, User
 from racer.errors import ConflictError, NotFoundError
 from racer.evaluations.courses import Course
@@ -17,14 +18,17 @@ from racer.web.ids import is_id
 from racer.web.paging import after
 
 KIND = "evaluation"
+_NO_POLICY = "There is no policy of that id."  # or not for who asks
+_NO_EVALUATION = "There is no evaluation of that id."
 MOST_WAITING = 50  # evaluations of one account
 
 
-def get_policy(session: Session, policy_id: str) -> Policy:
-    """The policy; NotFoundError when there is none."""
+def get_policy(session: Session, policy_id: str, visitor: Visitor) -> Policy:
+    """A policy that the visitor may use; raises NotFoundError, UnauthorizedError."""
     policy = session.get(Policy, policy_id) if is_id(policy_id) else None
     if policy is None:
-        raise NotFoundError("There is no policy of that id.")
+        raise NotFoundError(_NO_POLICY)
+    require_access(policy.user, visitor, missing=_NO_POLICY)
     return policy
 
 
@@ -68,18 +72,22 @@ def ended(session: Session, job: Job) -> None:
     job.result = None  # it is here now, and long
 
 
-def get(session: Session, evaluation_id: str) -> Evaluation:
-    """The evaluation with its job, policy and owner; NotFoundError when there is none."""
+def get(session: Session, evaluation_id: str, visitor: Visitor) -> Evaluation:
+    """An evaluation that the visitor may use, with its job, policy and owner; raises NotFoundError,
+    UnauthorizedError."""
     wanted = _whole().where(Evaluation.id == evaluation_id)
     evaluation = session.scalar(wanted) if is_id(evaluation_id) else None
     if evaluation is None:
-        raise NotFoundError("There is no evaluation of that id.")
+        raise NotFoundError(_NO_EVALUATION)
+    require_access(evaluation.user, visitor, missing=_NO_EVALUATION)
     return evaluation
 
 
-def get_finished(session: Session, evaluation_id: str) -> tuple[Evaluation, dict[str, Any]]:
+def get_finished(
+    session: Session, evaluation_id: str, visitor: Visitor
+) -> tuple[Evaluation, dict[str, Any]]:
     """With its flights, start by start; ConflictError when it has not finished."""
-    evaluation = get(session, evaluation_id)
+    evaluation = get(session, evaluation_id, visitor)
     session.refresh(evaluation, ["flights"])
     if evaluation.flights is None:
         raise ConflictError(
@@ -89,9 +97,14 @@ def get_finished(session: Session, evaluation_id: str) -> tuple[Evaluation, dict
     return evaluation, evaluation.flights
 
 
-def listed(session: Session, wanted: EvaluationFilter, *, limit: int) -> Sequence[Evaluation]:
-    """The newest first. InvalidInputError when `before` is no place in that order."""
-    statement = _whole().order_by(Evaluation.created_at.desc(), Evaluation.id)
+def listed(
+    session: Session, visitor: Visitor, wanted: EvaluationFilter, *, limit: int
+) -> Sequence[Evaluation]:
+    """Those that the visitor may use, the newest first. InvalidInputError when `before` is no place
+    in that order."""
+    statement = (
+        _whole().where(visitor.usable()).order_by(Evaluation.created_at.desc(), Evaluation.id)
+    )
     if wanted.status:
         statement = statement.where(Job.status.in_([JobStatus(word) for word in wanted.status]))
     if wanted.username is not None:

@@ -1,6 +1,6 @@
 """`/policies/{policy_id}/evaluations` and `/evaluations`: ask for them, read, compare, delete.
 
-Reading is free, as everywhere here; the rest belongs to the policy's owner.
+They belong to the policy's owner, to see and to change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
-from auth import VisitorDep, require_access
+from auth import VisitorDep
 from database import SessionDep
 from models import Evaluation, JobStatus
 from racer.errors import ConflictError
@@ -35,12 +35,10 @@ from racer.web.openapi import body, errors
 from racer.web.paging import place_of
 
 router = APIRouter(tags=["evaluations"])
-_NOT_FOUND = errors(s404="There is no such thing.")
+_PROTECTED = errors(s401="The account has a password: sign in first.")
+_NOT_FOUND = _PROTECTED | errors(s404="There is no such thing.")
 _CONFLICT = errors(s409="It has not finished.")
-_WRITING = _NOT_FOUND | errors(
-    s401="The account has a password: sign in first.",
-    s409="Its state, or the account's others, do not allow it.",
-)
+_WRITING = _NOT_FOUND | errors(s409="Its state, or the account's others, do not allow it.")
 _BINARY = "application/octet-stream"
 _NPZ = body(_BINARY, "PK\u0003\u0004", binary=True)
 
@@ -57,8 +55,7 @@ def _added(
     policy_id: str, wanted: EvaluationIn, session: SessionDep, visitor: VisitorDep
 ) -> EvaluationOut:
     """A new evaluation, committed: whoever executes it looks at the database."""
-    policy = queries.get_policy(session, policy_id)
-    require_access(policy.user, visitor)
+    policy = queries.get_policy(session, policy_id, visitor)
     course = course_of(session, policy, wanted)
     added = _whole(queries.add(session, policy, wanted.model_dump(), course))
     session.commit()
@@ -68,9 +65,7 @@ def _added(
 def _own_job(evaluation_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The job of an evaluation that the visitor may change. Ends the request's transaction, since
     the service writes in its own."""
-    evaluation = queries.get(session, evaluation_id)
-    require_access(evaluation.user, visitor)
-    found = evaluation.job_id
+    found = queries.get(session, evaluation_id, visitor).job_id
     session.commit()
     return found
 
@@ -93,12 +88,12 @@ async def evaluate(
     return added
 
 
-@router.get("/evaluations", summary="List evaluations, the newest first")
+@router.get("/evaluations", summary="List evaluations, the newest first", responses=_PROTECTED)
 def list_evaluations(
-    session: SessionDep, wanted: Annotated[EvaluationFilter, Query()]
+    session: SessionDep, visitor: VisitorDep, wanted: Annotated[EvaluationFilter, Query()]
 ) -> EvaluationPage:
-    """A page of them; `next` is null on the last one."""
-    found = queries.listed(session, wanted, limit=wanted.limit + 1)
+    """A page of those that are one's own or an open account's; `next` is null on the last one."""
+    found = queries.listed(session, visitor, wanted, limit=wanted.limit + 1)
     shown = found[: wanted.limit]
     last = shown[-1] if len(found) > wanted.limit else None
     return EvaluationPage(
@@ -114,12 +109,13 @@ def list_evaluations(
 )
 def compare(
     session: SessionDep,
+    visitor: VisitorDep,
     a: Annotated[str, Query(max_length=100)],
     b: Annotated[str, Query(max_length=100)],
 ) -> Comparison:
     """Of two policies that were flown under the same conditions, from the same starts."""
-    evaluation_a, flights_a = queries.get_finished(session, a)
-    evaluation_b, flights_b = queries.get_finished(session, b)
+    evaluation_a, flights_a = queries.get_finished(session, a, visitor)
+    evaluation_b, flights_b = queries.get_finished(session, b, visitor)
     conditions, conditions_b = evaluation_a.conditions or {}, evaluation_b.conditions or {}
     require_same(conditions, conditions_b)
     pairs = pairs_of(flights_a["course_time_s"], flights_b["course_time_s"])
@@ -135,9 +131,9 @@ def compare(
 
 
 @router.get("/evaluations/{evaluation_id}", summary="Read an evaluation", responses=_NOT_FOUND)
-def read_evaluation(evaluation_id: str, session: SessionDep) -> EvaluationOut:
+def read_evaluation(evaluation_id: str, session: SessionDep, visitor: VisitorDep) -> EvaluationOut:
     """Its state and, when it has finished, its report."""
-    return _whole(queries.get(session, evaluation_id))
+    return _whole(queries.get(session, evaluation_id, visitor))
 
 
 @router.get(
@@ -146,11 +142,13 @@ def read_evaluation(evaluation_id: str, session: SessionDep) -> EvaluationOut:
     response_class=FileResponse,
     responses=_NOT_FOUND | _CONFLICT | _NPZ,
 )
-def read_trajectories(evaluation_id: str, session: SessionDep, jobs: Jobs) -> FileResponse:
+def read_trajectories(
+    evaluation_id: str, session: SessionDep, visitor: VisitorDep, jobs: Jobs
+) -> FileResponse:
     """NumPy's `.npz`, the flights one after the other: `steps` (F,) of each; then for all steps
     `t` (T,) s from its flight's start, `position` (T, 3) m in the world (ENU), `quaternion` (T, 4)
     scalar first, body (FLU) to world, `gates_passed` (T,)."""
-    evaluation = queries.get(session, evaluation_id)
+    evaluation = queries.get(session, evaluation_id, visitor)
     path: Path = jobs.folder_of(evaluation.job_id) / FLIGHTS_FILE
     if evaluation.report is None or not path.is_file():
         raise ConflictError(

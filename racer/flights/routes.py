@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-import crud
+from auth import NamedAccount
 from database import SessionDep
 from racer.flights.schemas import FlightPage
 from racer.flights.service import FlightService, Owner, owner_of
 from racer.web.openapi import errors
 
 router = APIRouter(tags=["flying"])
-_UNKNOWN = errors(s404="There is no such user.")
+_UNKNOWN = errors(s401="The account has a password: sign in first.", s404="There is no such user.")
 
 
 def _flights(request: Request) -> FlightService:
@@ -21,9 +21,9 @@ def _flights(request: Request) -> FlightService:
     return service
 
 
-def _owner(username: str, session: SessionDep) -> Owner:
+def _owner(user: NamedAccount, session: SessionDep) -> Owner:
     """Looked up, and the database let go, before anybody waits for a recording."""
-    owner = owner_of(crud.get_user(session, username))
+    owner = owner_of(user)
     session.commit()
     return owner
 

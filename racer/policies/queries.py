@@ -13,11 +13,15 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, contains_eager
 
+from auth import Visitor
 from models import KeptRun, Policy, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.accounts.service import audit
 from racer.errors import ConflictError, NotFoundError
 from racer.web import paging
 from racer.web.ids import is_id
+
+NO_POLICY = "There is no policy of that id."  # or not for who asks
+NO_RUN = "There is no run of that id."
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,13 @@ def get_policy(session: Session, policy_id: str) -> PolicyView:
     if is_id(policy_id):
         found = session.execute(_views().where(Policy.id == policy_id)).one_or_none()
     if found is None:
-        raise NotFoundError("There is no policy of that id.")
+        raise NotFoundError(NO_POLICY)
     return PolicyView(*found)
 
 
 def list_policies(
     session: Session,
+    visitor: Visitor,
     *,
     username: str | None,
     name: str | None,
@@ -78,9 +83,9 @@ def list_policies(
     before: str | None,
     limit: int,
 ) -> Sequence[PolicyView]:
-    """The newest first; those after the place `before` (racer.web.paging) in that
-    order. InvalidInputError when that is no place."""
-    statement = _views().order_by(Policy.created_at.desc(), Policy.id)
+    """Those that the visitor may use, the newest first; after the place `before` (racer.web.paging)
+    in that order. InvalidInputError when that is no place."""
+    statement = _views().where(visitor.usable()).order_by(Policy.created_at.desc(), Policy.id)
     for column, wanted in (
         (User.username, username),
         (Policy.name, name),
@@ -111,7 +116,7 @@ def run_owner(session: Session, run_id: str) -> User:
         statement = select(User).join(User.drone_models).join(UserDroneModel.runs)
         owner = session.scalar(statement.where(TrainingRun.id == run_id))
     if owner is None:
-        raise NotFoundError("There is no run of that id.")
+        raise NotFoundError(NO_RUN)
     return owner
 
 
@@ -119,7 +124,7 @@ def run_facts(session: Session, run_id: str) -> RunFacts:
     """What a version takes from the run; NotFoundError when there is no such run."""
     run = session.get(TrainingRun, run_id)
     if run is None:
-        raise NotFoundError("There is no run of that id.")
+        raise NotFoundError(NO_RUN)
     newest = (
         select(TrainingEpoch.metrics)
         .where(TrainingEpoch.run_id == run_id)

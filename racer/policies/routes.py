@@ -1,6 +1,6 @@
 """Kept policies in the REST API: list, read, download, upload, export, delete.
 
-Reading is free, as everywhere here; the rest belongs to the owner.
+They belong to their owners, to see and to change.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
-import crud
-from auth import VisitorDep, require_access
+from auth import NamedAccount, VisitorDep, require_access
 from database import SessionDep
 from models import Policy
 from racer.errors import InvalidInputError
@@ -41,10 +40,10 @@ LARGE_BODIES = {r"/users/[^/]+/policies/?": MAX_ARCHIVE_BYTES + (64 << 10)}
 _CHUNK = 64 << 10
 _ZIPS = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 _MEDIA = {"onnx": "application/octet-stream", "safetensors": "application/octet-stream"}
-_NOT_FOUND = errors(s404="There is no such thing.")
-_WRITING = _NOT_FOUND | errors(s401="The account has a password: sign in first.")
+_PROTECTED = errors(s401="The account has a password: sign in first.")
+_OWN = _PROTECTED | errors(s404="There is no such thing.")
 _KEEPING = (
-    _WRITING
+    _OWN
     | {200: {"model": PolicyOut, "description": "It is there already."}}
     | errors(
         s409="The run has no policy, or its owner too many.",
@@ -54,7 +53,7 @@ _KEEPING = (
 _FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ZIP = body("application/zip", "PK\u0003\u0004", binary=True)
 _ONNX = body("application/octet-stream", "\b\n\u0012\u0007pytorch", binary=True)
-_SENDING = _NOT_FOUND | _ZIP
+_SENDING = _OWN | _ZIP
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -68,48 +67,42 @@ _UPLOAD_BODY = {
 }
 
 
-def _found(policy_id: str, session: SessionDep) -> PolicyView:
-    """The policy. Ends the request's transaction: files are sent after it."""
+def _found(policy_id: str, session: SessionDep, visitor: VisitorDep) -> PolicyView:
+    """A policy that the visitor may use. Ends the request's transaction: files are sent, and the
+    service writes, after it."""
     view = queries.get_policy(session, policy_id)
+    require_access(view.policy.user, visitor, missing=queries.NO_POLICY)
     session.commit()
     return view
 
 
-def _own_policy(policy_id: str, session: SessionDep, visitor: VisitorDep) -> str:
-    """The id of a policy that the visitor may change."""
-    policy = queries.get_policy(session, policy_id).policy
-    require_access(policy.user, visitor)
-    session.commit()
-    return policy.id
-
-
 def _own_run(run_id: str, session: SessionDep, visitor: VisitorDep) -> str:
     """The id of a run whose policy the visitor may keep."""
-    require_access(queries.run_owner(session, run_id), visitor)
+    require_access(queries.run_owner(session, run_id), visitor, missing=queries.NO_RUN)
     session.commit()
     return run_id
 
 
-def _own_account(username: str, session: SessionDep, visitor: VisitorDep) -> int:
-    """The id of a user under whose name the visitor may write."""
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
+def _own_account(user: NamedAccount, session: SessionDep) -> int:
+    """Its id. Ends the request's transaction, as above."""
     session.commit()
     return user.id
 
 
 Found = Annotated[PolicyView, Depends(_found, scope="function")]
-OwnPolicy = Annotated[str, Depends(_own_policy, scope="function")]
 OwnRun = Annotated[str, Depends(_own_run, scope="function")]
 OwnAccount = Annotated[int, Depends(_own_account, scope="function")]
 IfNoneMatch = Annotated[str, Header(max_length=2000)]
 
 
-@router.get("/policies", summary="List policies, the newest first")
-def list_policies(session: SessionDep, wanted: Annotated[PolicyFilter, Query()]) -> PolicyPage:
-    """A page of them; `next` is null on the last one."""
+@router.get("/policies", summary="List policies, the newest first", responses=_PROTECTED)
+def list_policies(
+    session: SessionDep, visitor: VisitorDep, wanted: Annotated[PolicyFilter, Query()]
+) -> PolicyPage:
+    """A page of those that are one's own or an open account's; `next` is null on the last one."""
     found = queries.list_policies(
         session,
+        visitor,
         username=wanted.username,
         name=wanted.name,
         track=wanted.track,
@@ -123,7 +116,7 @@ def list_policies(session: SessionDep, wanted: Annotated[PolicyFilter, Query()])
     return PolicyPage(policies=[_out(view) for view in found[: wanted.limit]], next=place)
 
 
-@router.get("/policies/{policy_id}", summary="Read a policy", responses=_NOT_FOUND)
+@router.get("/policies/{policy_id}", summary="Read a policy", responses=_OWN)
 def read_policy(view: Found) -> PolicyDetail:
     """What it is, where it comes from, and its manifest."""
     return PolicyDetail(**_out(view).model_dump(), manifest=view.policy.manifest)
@@ -203,12 +196,10 @@ async def upload_policy(
     return _out(await service.find(policy_id))
 
 
-@router.delete(
-    "/policies/{policy_id}", summary="Delete a policy", status_code=204, responses=_WRITING
-)
-async def delete_policy(policy_id: OwnPolicy, service: Service) -> None:
+@router.delete("/policies/{policy_id}", summary="Delete a policy", status_code=204, responses=_OWN)
+async def delete_policy(view: Found, service: Service) -> None:
     """With its files. Policies that were made from it stay, without a parent."""
-    await service.delete(policy_id)
+    await service.delete(view.policy.id)
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

@@ -14,8 +14,7 @@ from typing import Any
 from anyio import from_thread
 from sqlalchemy.orm import Session
 
-import crud
-from auth import Visitor, require_access
+from auth import Visitor, get_account
 from models import Race, RaceEntry, User
 from racer.errors import (
     ConflictError,
@@ -44,9 +43,7 @@ _KINDS = {
 def account(session: Session, username: str | None, visitor: Visitor) -> User:
     """Who is meant: an account that the visitor may write for, or the visitor."""
     if username is not None:
-        named = crud.get_user(session, username)
-        require_access(named, visitor)
-        return named
+        return get_account(session, username, visitor)
     if visitor.user is None:
         raise UnauthorizedError(
             "Say who it is: sign in, or name an account without a password as 'username'."

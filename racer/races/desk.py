@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from auth import Visitor, require_access
+from auth import Visitor
 from database import Database
 from models import Policy, Race, RaceEntry, RaceStatus, new_uuid, utc_now
 from racer.accounts.service import audit
@@ -82,8 +82,7 @@ class RaceDesk:
         disk is.
         """
         with self._database.session(read_only=True) as session:
-            policy = queries.get_policy(session, policy_id)
-            require_access(policy.user, visitor)
+            policy = queries.get_own_policy(session, policy_id, visitor)
             race = queries.get(session, race_id)
             _check_takes(race, policy)
         manifest, files = pinned.read(policies.folder_of(policy_id), sha256=policy.sha256)
@@ -142,8 +141,7 @@ class RaceDesk:
         way, UnavailableError when its files cannot be removed.
         """
         with self._database.session() as session:  # a kill after it leaves a cancelled race
-            race = queries.get(session, race_id, lock=True)
-            queries.require_owner(race.user, visitor)
+            race = queries.get_own(session, race_id, visitor)
             check(race)
             _check_deletable(race)
             if race.status is RaceStatus.OPEN:

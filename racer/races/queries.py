@@ -17,24 +17,44 @@ from racer.web.ids import is_id
 from racer.web.paging import after
 
 MOST_UNDER_WAY = 20  # races of one account
+_NO_RACE = "There is no race of that id."
+_NO_RACE_OF_YOURS = "There is no race of that id that you may change."
+_NO_ENTRY = "The race has no entry of that id that you may take back."
+_NO_POLICY = "There is no policy of that id."  # or not for who asks
 _ROOM_LOCK = 0x701ED1  # key of PostgreSQL's advisory lock, ours by choice
 
 
 def get(session: Session, race_id: str, *, lock: bool = False, heats: bool = False) -> Race:
     """The race with its entries; NotFoundError when there is none."""
-    race = None
-    if is_id(race_id):
-        if lock:
-            session.execute(select(Race.id).where(Race.id == race_id).with_for_update())
-        wanted = select(Race).where(Race.id == race_id)
-        wanted = wanted.options(selectinload(Race.entries), joinedload(Race.job))
-        if heats:
-            results = selectinload(Race.entries).undefer(RaceEntry.result)
-            wanted = wanted.options(undefer(Race.heats), results)
-        race = session.scalar(wanted.execution_options(populate_existing=True))
+    race = _find(session, race_id, lock=lock, heats=heats)
     if race is None:
-        raise NotFoundError("There is no race of that id.")
+        raise NotFoundError(_NO_RACE)
     return race
+
+
+def get_own(session: Session, race_id: str, visitor: Visitor, *, lock: bool = True) -> Race:
+    """A race that the visitor may change: everybody's to see, its organiser's to change. Raises
+    NotFoundError, UnauthorizedError."""
+    race = _find(session, race_id, lock=lock)
+    if race is None:
+        raise NotFoundError(_NO_RACE_OF_YOURS)
+    require_owner(race.user, visitor, missing=_NO_RACE_OF_YOURS)
+    return race
+
+
+def _find(
+    session: Session, race_id: str, *, lock: bool = False, heats: bool = False
+) -> Race | None:
+    if not is_id(race_id):
+        return None
+    if lock:
+        session.execute(select(Race.id).where(Race.id == race_id).with_for_update())
+    wanted = select(Race).where(Race.id == race_id)
+    wanted = wanted.options(selectinload(Race.entries), joinedload(Race.job))
+    if heats:
+        results = selectinload(Race.entries).undefer(RaceEntry.result)
+        wanted = wanted.options(undefer(Race.heats), results)
+    return session.scalar(wanted.execution_options(populate_existing=True))
 
 
 def require_room(session: Session, organiser: User) -> None:
@@ -48,13 +68,6 @@ def require_room(session: Session, organiser: User) -> None:
         raise ConflictError(
             f"{MOST_UNDER_WAY} races of this account are open or under way: start or cancel some."
         )
-
-
-def get_open(session: Session, race_id: str) -> Race:
-    """The race, locked; ConflictError unless it takes entries."""
-    race = get(session, race_id, lock=True)
-    require_open(race)
-    return race
 
 
 def require_open(race: Race) -> None:
@@ -75,14 +88,18 @@ def next_number(race: Race) -> int:
     return 1 + max((entry.number for entry in race.entries), default=0)
 
 
-def require_owner(owner: User | None, visitor: Visitor) -> None:
+def require_owner(owner: User | None, visitor: Visitor, *, missing: str) -> None:
     """Raise unless `visitor` may change what is `owner`'s in a race: race directors may change
     everything there, also that of an account that is gone."""
-    if visitor.manages_races:
-        return
-    if owner is None:
-        raise NotFoundError("There is no such thing among yours.")
-    require_access(owner, visitor)
+    if not visitor.manages_races:
+        require_access(owner, visitor, missing=missing)
+
+
+def get_own_policy(session: Session, policy_id: str, visitor: Visitor) -> Policy:
+    """A policy that the visitor may enter; raises NotFoundError, UnauthorizedError."""
+    policy = get_policy(session, policy_id)
+    require_access(policy.user, visitor, missing=_NO_POLICY)
+    return policy
 
 
 def get_policy(session: Session, policy_id: str) -> Policy:
@@ -90,7 +107,7 @@ def get_policy(session: Session, policy_id: str) -> Policy:
     wanted = select(Policy).options(joinedload(Policy.user)).where(Policy.id == policy_id)
     policy = session.scalar(wanted) if is_id(policy_id) else None
     if policy is None:
-        raise NotFoundError("There is no policy of that id.")
+        raise NotFoundError(_NO_POLICY)
     return policy
 
 
@@ -143,12 +160,15 @@ def with_entries(session: Session, race_ids: Collection[str]) -> Sequence[Race]:
     return session.scalars(wanted.where(Race.id.in_(race_ids))).all()
 
 
-def entry_of(race: Race, entry_id: str) -> RaceEntry:
-    """One of the race's entries; NotFoundError when it is none."""
+def get_own_entry(race: Race, entry_id: str, visitor: Visitor) -> RaceEntry:
+    """One of the race's entries that the visitor may take back: its owner, or who organises the
+    race. Raises NotFoundError, UnauthorizedError."""
     for entry in race.entries:
         if entry.id == entry_id:
+            if visitor.id is None or visitor.id != race.user_id:
+                require_owner(entry.user, visitor, missing=_NO_ENTRY)
             return entry
-    raise NotFoundError("The race has no entry of that id.")
+    raise NotFoundError(_NO_ENTRY)
 
 
 def track_of(session: Session, sha256: str) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """`/races`: make one, enter policies, start it. Results and boards: racer.races.result_routes.
 
-Reading is free, as everywhere here. A race belongs to who organises it, an entry to the owner of
-its policy; nobody can say how it ended but the job that flies it.
+Everybody may see races. One is changed by who organises it, an entry belongs to the owner of its
+policy; nobody can say how it ended but the job that flies it.
 """
 
 from __future__ import annotations
@@ -154,10 +154,9 @@ def withdraw(
     desk: Desk,
 ) -> None:
     """Until the race is started; by the entry's owner, or by the organiser."""
-    race = queries.get_open(session, race_id)
-    entry = queries.entry_of(race, entry_id)
-    if visitor.id is None or visitor.id != race.user_id:
-        queries.require_owner(entry.user, visitor)
+    race = queries.get(session, race_id, lock=True)
+    entry = queries.get_own_entry(race, entry_id, visitor)
+    queries.require_open(race)
     race.copies_bytes = max(race.copies_bytes - desk.copies.size_of(race.id, [entry.id]), 0)
     session.delete(entry)
     session.commit()
@@ -166,8 +165,8 @@ def withdraw(
 
 def _started(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> RaceOut:
     """The race under way, committed: whoever flies it looks at the database."""
-    race = queries.get_open(session, race_id)
-    queries.require_owner(race.user, visitor)
+    race = queries.get_own(session, race_id, visitor)
+    queries.require_open(race)
     service.start(session, race)
     session.commit()
     desk.copies.keep_only(race.id, {entry.id for entry in race.entries})
@@ -185,12 +184,12 @@ async def start_race(
 
 def _cancelled(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
     """The job that flies the race; an open race has none and is cancelled here."""
-    race = queries.get(session, race_id, lock=False)
-    queries.require_owner(race.user, visitor)
+    race = queries.get_own(session, race_id, visitor, lock=False)
     if race.status is RaceStatus.RUNNING:
         session.commit()
         return race.job_id
-    race = queries.get_open(session, race_id)
+    race = queries.get(session, race_id, lock=True)
+    queries.require_open(race)
     race.status, race.finished_at, race.copies_bytes = RaceStatus.CANCELLED, utc_now(), 0
     session.commit()
     desk.copies.remove(race.id)

@@ -1,7 +1,7 @@
 """Tracks: list, read, download and draw; check, post, replace, share and delete one's own.
 
-Reading is free for what ships with the product, is shared, or is an open account's; the rest
-belongs to the owner. A text is checked before the first query: no transaction waits for it.
+What ships with the product or is shared is everybody's to see; the rest is its owner's, to see and
+to change. A text is checked before the first query: no transaction waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import crud
-from auth import Visitor, VisitorDep, require_access
+from auth import AnyVisitor, NamedAccount, Somebody, Visitor, VisitorDep
 from database import SessionDep
 from models import UserTrack
 from racer.accounts.service import audit
@@ -41,11 +41,9 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["tracks"])
 _TEXT_TYPES = frozenset({"", "text/plain", "application/toml", "text/toml"})
 _TOKEN = errors(s401="The token that was sent is not good any more.")
-_SEEN = _TOKEN | errors(s404="No such track that the visitor may see.")
-_OWN = _SEEN | errors(
-    s401="The account has a password: sign in first.",
-    s409="The track ships with the product.",
-)
+_PROTECTED = errors(s401="The account has a password: sign in first.")
+_SEEN = _PROTECTED | errors(s404="No such track that the visitor may see.")
+_OWN = _SEEN | errors(s409="The track ships with the product.")
 _SENT = errors(
     s413=f"The text is longer than {MAX_TEXT_BYTES} bytes.",
     s415="The body is neither TOML nor JSON.",
@@ -79,7 +77,7 @@ class _Text(NamedTuple):
     track: Track
 
 
-async def _sent(request: Request) -> _Sent:
+async def _sent(request: Request, _somebody: Somebody) -> _Sent:
     """The body, of which no more is read than a course may have."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _TEXT_TYPES and kind != "application/json":
@@ -127,15 +125,14 @@ def _own(session: SessionDep, track_id: str, visitor: Visitor, writing: Writing)
         raise ConflictError(
             "Shipped tracks stay as they are. Post a copy under another name to change it."
         )
-    row = service.visible_row(session, track_id, visitor, lock=True)
-    require_access(row.user, visitor)
+    row = service.own_row(session, track_id, visitor)
     writing.require(lambda: _out(service.record_of(row)))
     return row
 
 
 @router.get("/tracks", summary="List tracks", responses=_TOKEN)
 def list_tracks(
-    session: SessionDep, visitor: VisitorDep, wanted: Annotated[TrackFilter, Query()]
+    session: SessionDep, visitor: AnyVisitor, wanted: Annotated[TrackFilter, Query()]
 ) -> TrackPage:
     """Shipped ones first, then shared ones and one's own, the newest first. With `username` that
     account's alone: the shared ones, and the others if the account is one's own or open."""
@@ -164,8 +161,13 @@ def _place(info: courses.TrackInfo) -> str:
     return queries.place_of(info.id, info.created_at) if info.created_at else info.id
 
 
-@router.post("/tracks/validate", summary="Check a track", responses=_SENT, openapi_extra=_BODY)
-def validate_track(sent: Sent) -> TrackCheck:
+@router.post(
+    "/tracks/validate",
+    summary="Check a track",
+    responses=_SENT | _PROTECTED,
+    openapi_extra=_BODY,
+)
+def validate_track(sent: Sent, _visitor: VisitorDep) -> TrackCheck:
     """Everything that is wrong with the text, or what a list would show of it. Keeps nothing."""
     try:
         track = _read(sent).track
@@ -190,7 +192,7 @@ def validate_track(sent: Sent) -> TrackCheck:
     response_class=Response,
     responses=_SEEN | body("application/toml", _TOML_EXAMPLE),
 )
-def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
+def download_track(track_id: str, session: SessionDep, visitor: AnyVisitor) -> Response:
     """The file, as its owner sent it."""
     record = service.visible(session, track_id, visitor)
     name = f'attachment; filename="{record.name}.toml"'  # letters, digits, spaces, - and _
@@ -207,7 +209,7 @@ def download_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> R
     response_class=Response,
     responses=_SEEN | body("image/svg+xml", _SVG_EXAMPLE),
 )
-def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Response:
+def preview_track(track_id: str, session: SessionDep, visitor: AnyVisitor) -> Response:
     """A drawing to scale, from above and from the south; follows the reader's light or dark."""
     record = service.visible(session, track_id, visitor)
     picture = draw(parse_track(record.content), title=record.full_name)
@@ -223,7 +225,7 @@ def preview_track(track_id: str, session: SessionDep, visitor: VisitorDep) -> Re
 
 @router.get("/tracks/{track_id}", summary="Read a track", response_model=TrackOut, responses=_SEEN)
 def read_track(
-    track_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
+    track_id: str, session: SessionDep, visitor: AnyVisitor, reading: ReadingDep
 ) -> Response:
     """Its gates, obstacles and bounds, and whose it is."""
     return reading.answer(_out(service.visible(session, track_id, visitor)))
@@ -236,11 +238,9 @@ def read_track(
     responses=_OWN | _SENT | _TAKEN,
     openapi_extra=_BODY | CREATES,
 )
-def post_track(username: str, text: Text, session: SessionDep, visitor: VisitorDep) -> TrackOut:
+def post_track(text: Text, session: SessionDep, user: NamedAccount) -> TrackOut:
     """TOML as in docs/tracks.md, or JSON of the same structure; its `name` is the track's. Nobody
     else sees it until it is shared."""
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
     row = queries.add_track(session, user, text.content, text.track)
     log.info("track_posted", track_id=row.id, username=user.username, gates=row.gates)
     return _out(service.record_of(row))

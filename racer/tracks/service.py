@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from auth import Visitor
+from auth import Visitor, require_access, require_somebody
 from models import UserTrack
 from racer.errors import NotFoundError
 from racer.sim.track import Track, load_track, track_names
@@ -19,6 +19,11 @@ from racer.tracks.courses import TrackInfo, TrackRecord, canonical, shipped
 from schemas import DroneDetails, clean_username
 
 DEFAULT_TRACK = "toledo"
+_NOT_SEEN = (
+    "There is no track of that id that you may see. Sign in if it is your own; GET /tracks lists "
+    "what there is."
+)
+_NOT_OWN = "There is no track of that id that you may change. Sign in if it is your own."
 
 
 class Course(NamedTuple):
@@ -63,22 +68,26 @@ def find(session: Session, track_id: str) -> TrackRecord:
 
 
 def visible(session: Session, track_id: str, visitor: Visitor) -> TrackRecord:
-    """Like `find`, but NotFoundError also for what `visitor` may not see."""
+    """Like `find`, but only of what `visitor` may see: UnauthorizedError when nobody asks for what
+    is protected, NotFoundError for another's."""
     if track_id in track_names():
         return find(session, track_id)
-    return record_of(visible_row(session, track_id, visitor))
+    row = queries.find_track(session, track_id)
+    if row is not None and row.shared:
+        return record_of(row)
+    return record_of(_usable(row, visitor, missing=_NOT_SEEN))
 
 
-def visible_row(
-    session: Session, track_id: str, visitor: Visitor, *, lock: bool = False
-) -> UserTrack:
-    """A user's track, likewise."""
-    row = queries.find_track(session, track_id, lock=lock)
-    if row is None or not (row.shared or visitor.may_use(row.user)):
-        raise NotFoundError(
-            "There is no track of that id that you may see. Sign in if it is your own; GET /tracks "
-            "lists what there is."
-        )
+def own_row(session: Session, track_id: str, visitor: Visitor) -> UserTrack:
+    """A user's track that `visitor` may change, locked; raises likewise."""
+    return _usable(queries.find_track(session, track_id, lock=True), visitor, missing=_NOT_OWN)
+
+
+def _usable(row: UserTrack | None, visitor: Visitor, *, missing: str) -> UserTrack:
+    require_somebody(visitor)
+    if row is None:
+        raise NotFoundError(missing)
+    require_access(row.user, visitor, missing=missing)
     return row
 
 

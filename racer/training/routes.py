@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import crud
-from auth import Visitor, VisitorDep, require_access
+from auth import NamedAccount, Visitor, VisitorDep, require_access
 from database import SessionDep
 from racer.errors import InvalidInputError, NotFoundError, RacerError
 from racer.rewards.check import check
@@ -33,17 +33,14 @@ from schemas import DiagnosticOut
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["training"])
-_NOT_FOUND = errors(s404="No such user, or no such drone model of that user.")
-_WRITING = _NOT_FOUND | errors(s401="The account has a password: sign in first.")
+_PROTECTED = errors(s401="The account has a password: sign in first.")
+_OWN = _PROTECTED | errors(s404="No such user, or no such drone model of that user.")
 
 
-def _own_drone(username: str, drone_id: str, session: SessionDep, visitor: VisitorDep) -> str:
+def _own_drone(user: NamedAccount, drone_id: str, session: SessionDep) -> str:
     """The drone_id of a model that the visitor may train; ends the request's transaction, since
     the service writes in its own and SQLite has one writer at a time."""
-    user = crud.get_user(session, username)
-    model = crud.get_users_drone_model(session, user, drone_id)
-    require_access(user, visitor)
-    drone_id = model.drone_id
+    drone_id = crud.get_users_drone_model(session, user, drone_id).drone_id
     session.commit()
     return drone_id
 
@@ -54,11 +51,11 @@ OwnDrone = Annotated[str, Depends(_own_drone, scope="function")]
 @router.get(
     "/users/{username}/drone-models/{drone_id}/training",
     summary="Get a drone model's training",
-    responses=_NOT_FOUND,
+    responses=_OWN,
 )
-def read_training(username: str, drone_id: str, session: SessionDep) -> TrainingOut:
+def read_training(user: NamedAccount, drone_id: str, session: SessionDep) -> TrainingOut:
     """Status and metrics of the newest training; `attempt` 0 and no epochs before the first."""
-    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.get_users_drone_model(session, user, drone_id)
     run = queries.newest_run(session, model.drone_id)
     progress = run and queries.progress(session, run.id, after=0)
     return TrainingOut(
@@ -77,7 +74,7 @@ def read_training(username: str, drone_id: str, session: SessionDep) -> Training
 @router.post(
     "/users/{username}/drone-models/{drone_id}/start-training",
     summary="Start a drone model's training",
-    responses=_WRITING,
+    responses=_OWN,
 )
 async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
     """Joins one that is waiting or running; trains a finished model anew."""
@@ -89,7 +86,7 @@ async def start_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer
 @router.post(
     "/users/{username}/drone-models/{drone_id}/cancel-training",
     summary="Cancel a drone model's training",
-    responses=_WRITING | errors(s409="The model is not training."),
+    responses=_OWN | errors(s409="The model is not training."),
 )
 async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswer:
     """Ends it at once; the epochs so far stay readable."""
@@ -102,15 +99,18 @@ async def cancel_training(drone_id: OwnDrone, service: Service) -> TrainingAnswe
     summary="Train a drone model several times",
     status_code=201,
     openapi_extra=CREATES,
-    responses=_WRITING,
+    responses=_OWN,
 )
-async def sweep(drone_id: OwnDrone, wanted: Sweep, service: Service) -> list[RunOut]:
+async def sweep(
+    drone_id: OwnDrone, wanted: Sweep, service: Service, visitor: VisitorDep
+) -> list[RunOut]:
     """A run for each seed with each variant of its settings; they wait their turn as all do."""
-    return [run_out(view, service) for view in await service.sweep(drone_id, wanted)]
+    views = await service.sweep(drone_id, wanted, visitor)
+    return [run_out(view, service) for view in views]
 
 
-@router.post("/reward-functions/validate", summary="Check a reward function")
-def validate_reward(body: RewardFunction) -> list[DiagnosticOut]:
+@router.post("/reward-functions/validate", summary="Check a reward function", responses=_PROTECTED)
+def validate_reward(_visitor: VisitorDep, body: RewardFunction) -> list[DiagnosticOut]:
     """What is wrong with the text, and where; an empty list when there is nothing to say.
 
     Nothing of it runs. Warnings do not keep a drone model from being trained with it.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session, contains_eager
 
+from auth import Visitor
 from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.accounts.service import audit
 from racer.errors import ConflictError, NotFoundError
@@ -23,6 +24,7 @@ from racer.training.queries import (
 from racer.web import paging
 from racer.web.ids import is_id
 
+NO_RUN = "There is no run of that id."  # or not for who asks
 WORDS = {Status.INITIALIZING: "queued", Status.TRAINING: "running"}  # of a run; others as they are
 
 
@@ -45,12 +47,13 @@ def get_run(session: Session, run_id: str) -> TrainingRun:
     """The run with its model and user; NotFoundError when there is none."""
     run = session.scalar(_with_owner().where(TrainingRun.id == run_id)) if is_id(run_id) else None
     if run is None:
-        raise NotFoundError("There is no run of that id.")
+        raise NotFoundError(NO_RUN)
     return run
 
 
 def list_runs(
     session: Session,
+    visitor: Visitor,
     *,
     statuses: Sequence[Status],
     username: str | None,
@@ -58,9 +61,10 @@ def list_runs(
     before: str | None,
     limit: int,
 ) -> Sequence[TrainingRun]:
-    """The newest first; those after the place `before` (`place_of`) in that order.
-    InvalidInputError when that is no place."""
-    statement = _with_owner().order_by(TrainingRun.created_at.desc(), TrainingRun.id)
+    """Those that the visitor may use, the newest first; after the place `before` (`place_of`) in
+    that order. InvalidInputError when that is no place."""
+    statement = _with_owner().where(visitor.usable())
+    statement = statement.order_by(TrainingRun.created_at.desc(), TrainingRun.id)
     if statuses:
         statement = statement.where(TrainingRun.status.in_(statuses))
     if username is not None:
@@ -173,5 +177,5 @@ def delete_run(session: Session, run_id: str) -> None:
 def _existing(session: Session, run_id: str) -> TrainingRun:
     run = locked_run(session, run_id) if is_id(run_id) else None
     if run is None:
-        raise NotFoundError("There is no run of that id.")
+        raise NotFoundError(NO_RUN)
     return run

@@ -1,7 +1,7 @@
 """Runs as the API shows them: list, read, epochs as JSON or CSV, log; pause, resume, retry, cancel,
 delete.
 
-Reading is free, as everywhere here; the rest belongs to the owner of the drone model.
+They belong to the owner of the drone model, to see and to change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastapi.responses import PlainTextResponse
 
 from auth import VisitorDep, require_access
 from database import SessionDep
-from models import Status
+from models import Status, TrainingRun
 from racer.training import queries, run_queries
 from racer.training.dependencies import Service
 from racer.training.run_queries import RunView, word_of
@@ -24,20 +24,25 @@ from racer.training.service import TrainingService
 from racer.web.openapi import answer, body, errors
 
 router = APIRouter(prefix="/runs", tags=["runs"])
-_NOT_FOUND = errors(s404="There is no such run.")
-_WRITING = _NOT_FOUND | errors(
-    s401="The account has a password: sign in first.",
-    s409="The run is in a state that does not allow this.",
-)
+_PROTECTED = errors(s401="The account has a password: sign in first.")
+_NOT_FOUND = _PROTECTED | errors(s404="There is no such run.")
+_WRITING = _NOT_FOUND | errors(s409="The run is in a state that does not allow this.")
 _EPOCHS = [{"epoch": 1, "loss": 0.42, "accuracy": 0.31}]
 _STATUSES = {word_of(status): status for status in Status}
 
 
-def _own_run(run_id: str, session: SessionDep, visitor: VisitorDep) -> str:
-    """The id of a run that the visitor may change. Ends the request's transaction, since the
-    service writes in its own."""
+def _found(run_id: str, session: SessionDep, visitor: VisitorDep) -> TrainingRun:
+    """A run that the visitor may use."""
     run = run_queries.get_run(session, run_id)
-    require_access(run.drone_model.user, visitor)
+    require_access(run.drone_model.user, visitor, missing=run_queries.NO_RUN)
+    return run
+
+
+Found = Annotated[TrainingRun, Depends(_found, scope="function")]
+
+
+def _own_run(run: Found, session: SessionDep) -> str:
+    """Its id. Ends the request's transaction, since the service has its own."""
     found = run.id
     session.commit()
     return found
@@ -46,13 +51,17 @@ def _own_run(run_id: str, session: SessionDep, visitor: VisitorDep) -> str:
 OwnRun = Annotated[str, Depends(_own_run, scope="function")]
 
 
-@router.get("", summary="List runs, the newest first")
+@router.get("", summary="List runs, the newest first", responses=_PROTECTED)
 def list_runs(
-    session: SessionDep, service: Service, wanted: Annotated[RunFilter, Query()]
+    session: SessionDep,
+    service: Service,
+    visitor: VisitorDep,
+    wanted: Annotated[RunFilter, Query()],
 ) -> RunPage:
-    """A page of them; `next` is null on the last one."""
+    """A page of those that are one's own or an open account's; `next` is null on the last one."""
     found = run_queries.list_runs(
         session,
+        visitor,
         statuses=[_STATUSES[word] for word in wanted.status],
         username=wanted.username,
         drone_id=wanted.drone_id,
@@ -66,9 +75,9 @@ def list_runs(
 
 
 @router.get("/{run_id}", summary="Read a run", responses=_NOT_FOUND)
-def read_run(run_id: str, session: SessionDep, service: Service) -> RunOut:
+def read_run(run: Found, session: SessionDep, service: Service) -> RunOut:
     """Its state, its configuration, and how far it is."""
-    [view] = run_queries.views(session, [run_queries.get_run(session, run_id)])
+    [view] = run_queries.views(session, [run])
     return run_out(view, service)
 
 
@@ -76,10 +85,9 @@ def read_run(run_id: str, session: SessionDep, service: Service) -> RunOut:
     "/{run_id}/epochs", summary="Every epoch's metrics", responses=_NOT_FOUND | answer(_EPOCHS)
 )
 def read_epochs(
-    run_id: str, session: SessionDep, after: Annotated[int, Query(ge=0, le=1_000_000)] = 0
+    run: Found, session: SessionDep, after: Annotated[int, Query(ge=0, le=1_000_000)] = 0
 ) -> list[dict[str, Any]]:
     """Of the epochs beyond `after`, in order; what `/ws/train` sends."""
-    run = run_queries.get_run(session, run_id)
     progress = queries.progress(session, run.id, after=after)
     return [dict(metrics) for metrics in progress.epochs] if progress else []
 
@@ -90,15 +98,15 @@ def read_epochs(
     response_class=Response,
     responses=_NOT_FOUND | body("text/csv", "epoch,loss,accuracy\r\n1,0.42,0.31\r\n"),
 )
-def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
+def read_epochs_as_csv(run: Found, session: SessionDep) -> Response:
     """A line an epoch, a column a metric; an empty field where there is no number."""
-    epochs = read_epochs(run_id, session)
+    epochs = read_epochs(run, session)
     columns = list(dict.fromkeys(name for metrics in epochs for name in metrics))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
     table.writeheader()
     table.writerows(epochs)
-    name = f"attachment; filename={run_id}.csv"
+    name = f"attachment; filename={run.id}.csv"
     return Response(text.getvalue(), media_type="text/csv", headers={"Content-Disposition": name})
 
 
@@ -109,7 +117,7 @@ def read_epochs_as_csv(run_id: str, session: SessionDep) -> Response:
     responses=_NOT_FOUND | body("text/plain", "epoch 1 of 20: loss 0.42\n"),
 )
 async def read_log(
-    run_id: str, service: Service, lines: Annotated[int, Query(ge=1, le=2000)] = 100
+    run_id: OwnRun, service: Service, lines: Annotated[int, Query(ge=1, le=2000)] = 100
 ) -> PlainTextResponse:
     """What its training processes wrote to standard error last, 256 KiB at most."""
     return PlainTextResponse(await service.log_of(run_id, lines=lines))

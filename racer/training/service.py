@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from auth import Visitor
 from models import Status, new_uuid
 from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableError
 from racer.jobs.executor import LOOK_S
@@ -111,7 +112,7 @@ class TrainingService:
         self._workers.wake()
         return run_id, is_new
 
-    async def sweep(self, drone_id: str, wanted: Sweep) -> list[RunView]:
+    async def sweep(self, drone_id: str, wanted: Sweep, visitor: Visitor) -> list[RunView]:
         """Queue a run of the model for each seed with each variant of its settings.
 
         Raises NotFoundError for an unknown model, run or policy to continue, InvalidInputError for
@@ -119,7 +120,7 @@ class TrainingService:
         for a run without any.
         """
 
-        planned = await self._store.read(runs_of, drone_id, wanted)
+        planned = await self._store.read(runs_of, drone_id, wanted, visitor)
         runs = {new_uuid(): run for run in planned}
 
         def add(session: Session) -> None:

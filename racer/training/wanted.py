@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session, object_session
 
+from auth import Visitor
 from models import Policy, TrainingRun, UserDroneModel
 from racer.errors import (
     ConflictError,
@@ -35,11 +36,11 @@ def configure(model: UserDroneModel) -> Wanted:
     return _wanted_run(model, _varied(model, {}), epochs=model.training_epochs, seed=_SEED)
 
 
-def runs_of(session: Session, drone_id: str, sweep: Sweep) -> list[Wanted]:
+def runs_of(session: Session, drone_id: str, sweep: Sweep, visitor: Visitor) -> list[Wanted]:
     """A run of the model for each seed with each variant.
 
-    Raises NotFoundError for an unknown model, run or policy to continue, InvalidInputError for a
-    variant that means nothing.
+    Raises NotFoundError for an unknown model, for a run to continue that is not `visitor`'s to use
+    or a policy that is not, InvalidInputError for a variant that means nothing.
     """
     model = queries.get_model(session, drone_id)
     epochs = sweep.training_epochs or model.training_epochs
@@ -50,7 +51,7 @@ def runs_of(session: Session, drone_id: str, sweep: Sweep) -> list[Wanted]:
     ]
     if sweep.continue_from is None:
         return wanted
-    run_id, policy_id = _parent_of(session, model, sweep.continue_from)
+    run_id, policy_id = _parent_of(session, model, sweep.continue_from, visitor)
     return [
         run._replace(
             config=run.config | {"initial": INITIAL},
@@ -62,18 +63,19 @@ def runs_of(session: Session, drone_id: str, sweep: Sweep) -> list[Wanted]:
 
 
 def _parent_of(
-    session: Session, model: UserDroneModel, given: str
+    session: Session, model: UserDroneModel, given: str, visitor: Visitor
 ) -> tuple[str | None, str | None]:
-    """(the run, the policy) that a new run of the model is to continue: anybody's run, or a policy
-    of the model's owner, whose run may be gone. NotFoundError when it is neither's id."""
+    """(the run, the policy) that a new run of the model is to continue: a run that the visitor may
+    use, or a policy of the model's owner, whose run may be gone. NotFoundError when it is neither's
+    id."""
     policy = session.get(Policy, given) if is_id(given) else None
     if policy is not None and policy.user_id == model.user_id:
         return policy.run_id, policy.id
     run = session.get(TrainingRun, given) if is_id(given) else None
-    if run is None:
+    if run is None or not visitor.may_use(run.drone_model.user):
         raise NotFoundError(
-            "There is no run of that id to continue, nor a policy among those of the drone model's "
-            "owner."
+            "There is no run of that id to continue that you may use, nor a policy among those of "
+            "the drone model's owner."
         )
     return run.id, None
 

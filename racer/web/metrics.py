@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -20,9 +21,12 @@ from sqlalchemy import func, select
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth import Token, require_access, require_somebody, visitor_of
 from database import SessionDep
 from models import Job, JobStatus, Race, RaceStatus, Status, TrainingRun
-from racer.web.openapi import body
+from racer.errors import UnauthorizedError
+from racer.settings import Settings
+from racer.web.openapi import body, errors
 
 router = APIRouter(tags=["health"])
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -107,11 +111,31 @@ def make_registry() -> CollectorRegistry:
     return registry
 
 
+def _check_scraper(request: Request, session: SessionDep, token: Token) -> None:
+    """Raise unless who asks sends METRICS_TOKEN or, where it is not set, is anybody with
+    AUTH_MODE=open and an admin with required."""
+    settings: Settings = request.app.state.settings
+    if settings.metrics_token:
+        if not secrets.compare_digest((token or "").encode(), settings.metrics_token.encode()):
+            raise UnauthorizedError("Send the server's METRICS_TOKEN as a bearer token.")
+    elif settings.auth_mode == "required":
+        visitor = visitor_of(session, token, request.app.state)
+        require_somebody(visitor)
+        require_access(
+            None,
+            visitor,
+            missing="There are no metrics of yours. Ask as an admin, or set METRICS_TOKEN on the "
+            "server and send that.",
+        )
+
+
 @router.get(
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=PlainTextResponse,
-    responses=body("text/plain", "http_requests_in_progress 1.0\n"),
+    responses=body("text/plain", "http_requests_in_progress 1.0\n")
+    | errors(s401="They want METRICS_TOKEN, or an admin's token.", s404="They are for admins."),
+    dependencies=[Depends(_check_scraper, scope="function")],
 )
 def read_metrics(request: Request, session: SessionDep) -> Response:
     """Requests by route, method and status, sockets, runs, jobs and races by status, the vehicle's

@@ -62,16 +62,19 @@ def test_into_ones_own_account_by_who_may_write_there(
 ) -> None:
     to_eve = {"username": "eve"}
     assert clone(client, original, json=to_eve).status_code == 401
-    mine = clone(client, original, json=to_eve, headers=signed_in(client))
+    eve = signed_in(client)
+    mine = clone(client, original, json=to_eve, headers=eve)
     assert mine.status_code == 201
-    assert client.get("/users/eve").json()["drone_models"] == [mine.json()]
-    # What everybody may read everybody may copy, to an account that is open.
-    assert clone(client, mine.json(), owner="eve").status_code == 401
-    assert clone(client, mine.json(), owner="eve", json={"username": "ada"}).status_code == 201
+    assert client.get("/users/eve", headers=eve).json()["drone_models"] == [mine.json()]
+    # Hers is copied, also to an account that is open, by who may read it.
+    to_ada = {"username": "ada"}
+    for body in (None, to_ada):
+        assert clone(client, mine.json(), owner="eve", json=body).status_code == 401
+    assert clone(client, mine.json(), owner="eve", json=to_ada, headers=eve).status_code == 201
 
 
 def test_what_does_not_exist_or_means_nothing(client: TestClient, original: dict[str, Any]) -> None:
-    assert clone(client, original, owner="eve").status_code == 404
+    assert clone(client, original, owner="eve", headers=signed_in(client)).status_code == 404
     assert clone(client, original, owner="nobody").status_code == 404
     assert clone(client, {"drone_id": "x"}).status_code == 404
     assert clone(client, original, json={"username": "nobody"}).status_code == 404

@@ -124,7 +124,7 @@ def test_other_passwords_are_a_422_and_make_no_account(
     assert client.get("/users/bob").status_code == 404
 
 
-def test_only_the_owner_writes_under_a_protected_name(
+def test_only_the_owner_reads_and_writes_under_a_protected_name(
     client: TestClient, eve: dict[str, str]
 ) -> None:
     mallory = sign_up(client, "mallory")
@@ -135,13 +135,14 @@ def test_only_the_owner_writes_under_a_protected_name(
         ("PUT", f"/drone-models/{key}/", {"status": "failed"})
         for key in (made.json()["id"], made.json()["drone_id"])
     ]
-    for method, path, body in writes:
+    reads = ["/users/eve", MODELS, f"{MODELS}{made.json()['drone_id']}"]
+    for method, path, body in [*writes, *(("GET", path, None) for path in reads)]:
         anonymous = client.request(method, path, json=body)
         assert anonymous.status_code == 401
         assert anonymous.headers["WWW-Authenticate"] == "Bearer"
         assert client.request(method, path, json=body, headers=mallory).status_code == 404
         assert client.request(method, path, json=body, headers=eve).status_code == 200
-    assert len(client.get(MODELS).json()) == 2
+    assert len(client.get(MODELS, headers=eve).json()) == 2
 
 
 def test_an_open_account_stays_open(client: TestClient, eve: dict[str, str]) -> None:

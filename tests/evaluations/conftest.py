@@ -86,8 +86,8 @@ class Rig:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    async def read(self, evaluation_id: str) -> Any:
-        answer = await self.http.get(f"/evaluations/{evaluation_id}")
+    async def read(self, evaluation_id: str, **headers: str) -> Any:
+        answer = await self.http.get(f"/evaluations/{evaluation_id}", headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

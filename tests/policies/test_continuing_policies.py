@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models import Policy, new_uuid, utc_now
+from models import Policy, User, new_uuid, utc_now
 from racer.settings import Settings
 from tests.policies.rig import (
     Rig,
@@ -105,7 +105,7 @@ def test_what_cannot_be_continued(settings: Settings, tmp_path: Path) -> None:
             eve = await rig.account("eve")
             theirs = (await rig.upload(sent, "eve", headers=eve)).json()["id"]
             made = policy_with_weights(tmp_path / "made")
-            _, own = await kept_from_a_run(rig, made, beside=2)
+            _, own = await kept_from_a_run(rig, made, beside=1)  # and what is hers
             for parent, status, words in (
                 (uploaded, 422, "an uploaded one is a network alone"),
                 (theirs, 404, "nor a policy among those"),
@@ -121,5 +121,30 @@ def test_what_cannot_be_continued(settings: Settings, tmp_path: Path) -> None:
             runs = (await rig.http.get("/runs")).json()["runs"]
             assert [run["status"] for run in runs] == ["finished"]
             assert len([*(rig.data_dir / "runs").iterdir()]) == 1  # nothing stays of the refused
+
+    play(scenario())
+
+
+def test_a_protected_run_is_continued_by_its_owner(settings: Settings, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(settings) as rig:
+            await rig.new_model()
+            made = policy_with_weights(tmp_path / "made")
+            run_id, _ = await kept_from_a_run(rig, made)
+            eve = await rig.account("eve")
+            body = {"title": "Hers", "training_epochs": 2, "drone_details": {}}
+            path = "/users/eve/drone-models/"
+            model = (await rig.http.post(path, json=body, headers=eve)).json()
+            path += f"{model['drone_id']}/runs"
+            wanted = {"continue_from": run_id}
+            assert (await rig.http.post(path, json=wanted, headers=eve)).status_code == 201
+            with rig.app.state.database.session() as session:
+                hers, ada = (
+                    session.query(User).filter_by(username=n).one() for n in ("eve", "ada")
+                )
+                ada.password_hash = hers.password_hash
+            refused = await rig.http.post(path, json=wanted, headers=eve)
+            unknown = await rig.http.post(path, json={"continue_from": new_uuid()}, headers=eve)
+            assert (refused.status_code, refused.json()) == (404, unknown.json())
 
     play(scenario())

@@ -53,6 +53,12 @@ def test_reading_is_free_and_the_rest_belongs_to_its_owner(settings: Settings) -
             started = await post(start, headers=ada)
             assert (started.status_code, started.json()["status"]) == (202, "running")
             assert started.json()["seed"] is None  # it is drawn, and nobody knows it
+            # Whose it is counts before what state it is in.
+            assert (await post(start, headers=eve)).status_code == 404
+            entry = started.json()["entries"][0]
+            place = f"/races/{race['id']}/entries/{entry['id']}"
+            assert (await rig.http.delete(place, headers=other)).status_code == 404
+            assert (await rig.http.delete(place, headers=eve)).status_code == 409
 
     play(story())
 

@@ -72,8 +72,8 @@ def test_a_track_is_posted_read_replaced_shared_and_deleted(settings: Settings) 
             assert 'filename="loop.toml"' in file.headers["content-disposition"]
 
             for hidden in (path, f"{path}.toml", f"{path}.svg"):
-                assert (await rig.http.get(hidden)).status_code == 404
-            assert (await rig.http.patch(path, json={"shared": True})).status_code == 404
+                assert (await rig.http.get(hidden)).status_code == 401
+            assert (await rig.http.patch(path, json={"shared": True})).status_code == 401
             shared = await rig.http.patch(path, json={"shared": True}, headers=ada)
             assert shared.json()["shared"] is True
             assert (await rig.http.get(path)).json() == shared.json()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from auth import Visitor
 from models import Status, TrainingEpoch, TrainingRun
 from racer.identity import living_pid
 from racer.training.schemas import Sweep
@@ -25,6 +26,7 @@ from tests.training.test_kills import compare, servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 EPOCHS = 100
+ANYBODY = Visitor(None, open_accounts=True)
 SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
 
 
@@ -144,7 +146,10 @@ def test_a_sweep_fills_the_cluster_and_what_is_cancelled_in_its_queue_never_begi
 
     async def scenario() -> None:
         async with site.service(hold_after=2, max_trainings=3) as service:
-            runs = [view.run.id for view in await service.sweep(drone_id, Sweep(seeds=[0, 1, 2]))]
+            runs = [
+                view.run.id
+                for view in await service.sweep(drone_id, Sweep(seeds=[0, 1, 2]), ANYBODY)
+            ]
             begun = [site.bench.directory(run_id) / "holding" for run_id in runs]
             await until(lambda: sum(path.exists() for path in begun) == 2)
             [waiting] = [path.parent.name for path in begun if not path.exists()]

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from auth import Visitor
 from models import Status
 from racer.cameras.replay import load_flight
 from racer.training.schemas import Sweep
@@ -18,6 +19,7 @@ from racer.training.service import TrainingService
 from tests.training.conftest import Bench, collect, play, until
 
 pytestmark = pytest.mark.slow
+ANYBODY = Visitor(None, open_accounts=True)
 SMALL_WORKER = (sys.executable, "-m", "tests.training.small_worker")
 
 
@@ -114,7 +116,7 @@ def test_a_run_continues_another_ones_weights_with_other_settings(sqlite_bench: 
             await collect(training, drone_id, within_s=120)
             windy = {"enableWind": "true", "windSpeed": "4"}
             wanted = Sweep(continue_from=parent, variants=[windy], seeds=[0])
-            [view] = await training.sweep(drone_id, wanted)
+            [view] = await training.sweep(drone_id, wanted, ANYBODY)
             messages = await collect(training, drone_id, within_s=120)
             assert messages[-1] == {"done": True, "message": "Training completed!"}
             run = bench.runs(drone_id)[1]

@@ -20,8 +20,8 @@ async def started(rig: Rig, drone_id: str, *, username: str = "ada", **headers: 
     """The id of a run of that model, under way or done."""
     path = f"/users/{username}/drone-models/{drone_id}/start-training"
     (await rig.http.post(path, headers=headers)).raise_for_status()
-    page = (await rig.http.get("/runs", params={"drone_id": drone_id})).json()
-    return str(page["runs"][0]["id"])
+    page = await rig.http.get("/runs", params={"drone_id": drone_id}, headers=headers)
+    return str(page.json()["runs"][0]["id"])
 
 
 async def finished(rig: Rig, run_id: str) -> dict[str, Any]:

@@ -90,3 +90,31 @@ def test_work_is_counted_by_status(client: TestClient) -> None:
     jobs = {status: told(client)["jobs", (("status", status.value),)] for status in JobStatus}
     assert {status for status, count in jobs.items() if count} == {"queued", "failed"}
     assert (jobs[JobStatus.QUEUED], jobs[JobStatus.FAILED]) == (2, 1)
+
+
+@pytest.mark.parametrize("mode", ["open", "required"])
+def test_metrics_want_their_token_where_one_is_set(settings: Settings, mode: str) -> None:
+    settings = settings.model_copy(
+        update={"auth_mode": mode, "secret_key": "k" * 48, "metrics_token": "scrape-me"}
+    )
+    app = assemble(settings, routers=(metrics,), lifespan=spine)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for sent, status in (
+            (None, 401),
+            ("Bearer scrape", 401),
+            ("Bearer ", 401),
+            ("Bearer scrape-m\u00e9", 401),
+            ("Basic scrape-me", 401),
+            ("Bearer scrape-me", 200),
+        ):
+            headers = {} if sent is None else {"Authorization": sent.encode("latin-1")}
+            assert client.get("/metrics", headers=headers).status_code == status, sent
+
+
+def test_without_a_token_metrics_are_no_strangers_where_everybody_signs_in(
+    settings: Settings,
+) -> None:
+    settings = settings.model_copy(update={"auth_mode": "required", "secret_key": "k" * 48})
+    app = assemble(settings, routers=(metrics,), lifespan=spine)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/metrics").status_code == 401
