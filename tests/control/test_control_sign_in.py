@@ -130,7 +130,7 @@ def test_a_token_that_ends_in_flight_means_hover_a_reason_and_land(
             async with rig.socket("/ws/control", **bearer(bob)) as socket:
                 await socket.send("takeoff")
                 assert (await heard(socket, "command_result"))["ok"]
-                assert peer.presence[-1][1] is True
+                await until("the pilot", lambda: peer.presence and peer.presence[-1][1])
                 if why == "revoked":
                     await revoke(rig, bob)
                 else:
