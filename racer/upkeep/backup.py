@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database
+from database import Database, unhurried
 from models import Base
 from racer.errors import ConfigurationError, UnavailableError
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
@@ -77,6 +77,7 @@ def _one_moment(database: Database) -> Iterator[Connection]:
     if database.engine.dialect.name == "postgresql":
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with database.engine.connect().execution_options(**options) as connection, connection.begin():
+        unhurried(connection)
         yield connection
 
 
