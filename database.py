@@ -13,14 +13,17 @@ Nothing is created at import; `from database import engine` builds the process's
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from sqlalchemy import (
     URL,
@@ -49,6 +52,7 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _MIGRATION_LOCK = 0x701ED0  # key of PostgreSQL's advisory lock, ours by choice
 _BUSY_TIMEOUT_MS = 10_000
 _CONNECT_TIMEOUT_S = 5
+_WRITERS = 16  # requests at a time; far fewer than the 40 threads of anyio
 _POOL_WAIT_S = 10  # for a connection when all are in use
 # PostgreSQL ends what takes longer, and gives up on a server of ours that vanished without a word
 # within some 20 s. A statement of ours takes milliseconds; `unhurried` is for those that may not.
@@ -80,6 +84,9 @@ class Database:
             self.engine.execution_options(read_only=True, postgresql_readonly=True),
             expire_on_commit=False,
         )
+        # Requests that write hold locks while they wait for a thread, and others that wait for
+        # those locks hold the threads: with 40 of them nothing would move until a time-out.
+        self.writers = asyncio.Semaphore(_WRITERS)
 
     @property
     def place(self) -> str:
@@ -89,9 +96,12 @@ class Database:
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[Session]:
         """One transaction: commits at the end, rolls back on an error. Keep it short."""
-        factory = self._read_factory if read_only else self.session_factory
-        with factory() as session, session.begin():
+        with self.open(read_only=read_only) as session, session.begin():
             yield session
+
+    def open(self, *, read_only: bool) -> Session:
+        """A session that its caller commits and closes; it begins with its first statement."""
+        return (self._read_factory if read_only else self.session_factory)()
 
     def ping(self) -> None:
         """Raise SQLAlchemyError unless a trivial query is answered."""
@@ -292,10 +302,29 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'database' has no attribute {name!r}")
 
 
-def _request_session(request: Request) -> Iterator[Session]:
+async def _request_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
-    with database.session(read_only=request.method in {"GET", "HEAD"}) as session:
-        yield session
+    read_only = request.method in {"GET", "HEAD"}
+    async with AsyncExitStack() as stack:
+        if not read_only:
+            await stack.enter_async_context(database.writers)
+        session = database.open(read_only=read_only)  # says nothing to the database yet
+        try:
+            yield session
+        except BaseException:
+            await _in_own_thread(session.close)
+            raise
+        await _in_own_thread(partial(_commit, session))
+
+
+async def _in_own_thread(end: Callable[[], None]) -> None:
+    """Not one of those that requests share: all of them may be waiting for this end."""
+    await run_sync(end, limiter=CapacityLimiter(1))
+
+
+def _commit(session: Session) -> None:
+    with session:
+        session.commit()
 
 
 # The function scope commits before the answer leaves: who reads "created" finds it created.
