@@ -21,6 +21,7 @@ from tempfile import NamedTemporaryFile
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
@@ -107,14 +108,16 @@ def visitor_of(session: Session, token: str | None, state: State) -> Visitor:
     return Visitor(user, open_accounts=state.settings.auth_mode == "open")
 
 
-def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
-    return visitor_of(session, token, request.app.state)
+async def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
+    if token is None:  # without the detour through a thread
+        return visitor_of(session, None, request.app.state)
+    return await run_in_threadpool(visitor_of, session, token, request.app.state)
 
 
 AnyVisitor = Annotated[Visitor, Depends(_guest, scope="function")]  # of what everybody may see
 
 
-def _visitor(guest: AnyVisitor) -> Visitor:
+async def _visitor(guest: AnyVisitor) -> Visitor:
     """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
     if guest.user is None and not guest.open_accounts:
         raise UnauthorizedError(_SIGN_IN)
@@ -141,7 +144,7 @@ def user_of(session: Session, token: str, secret_key: str) -> User:
     return user
 
 
-def _current_user(visitor: AnyVisitor) -> User:
+async def _current_user(visitor: AnyVisitor) -> User:
     if visitor.user is None:
         raise UnauthorizedError(_SIGN_IN)
     return visitor.user

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from models import User, UserDroneModel
 from racer.errors import AlreadyExistsError, NotFoundError
 from schemas import DroneModelCreate, clean_username
 
 _MAX_ID = 2**31 - 1  # PostgreSQL's integer
+# Made once: nearly every request begins with one of them.
+_USER_BY_NAME = select(User).where(User.username == bindparam("name"))
+_MODEL_BY_UUID = select(UserDroneModel).where(UserDroneModel.drone_id == bindparam("uuid"))
+_MODEL_BY_ID = select(UserDroneModel).where(UserDroneModel.id == bindparam("id"))
 
 
 def find_user(session: Session, username: str) -> User | None:
-    """The account of that name with its drone models, or None."""
+    """The account of that name, or None."""
     try:
         name = clean_username(username)
     except ValueError:
         return None
-    query = select(User).where(User.username == name).options(selectinload(User.drone_models))
-    return session.scalars(query).one_or_none()
+    return session.scalars(_USER_BY_NAME, {"name": name}).one_or_none()
 
 
 def get_user(session: Session, username: str) -> User:
@@ -94,16 +97,13 @@ def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDr
 
 def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
     """The drone model whose integer id or UUID `key` is, or None."""
-    query = select(UserDroneModel)
     if key.isascii() and key.isdigit():
         if len(key) > 10 or int(key) > _MAX_ID:
             return None
-        query = query.where(UserDroneModel.id == int(key))
-    elif len(key) == 36 and key.isascii() and "\0" not in key:
-        query = query.where(UserDroneModel.drone_id == key.lower())
-    else:
-        return None
-    return session.scalars(query).one_or_none()
+        return session.scalars(_MODEL_BY_ID, {"id": int(key)}).one_or_none()
+    if len(key) == 36 and key.isascii() and "\0" not in key:
+        return session.scalars(_MODEL_BY_UUID, {"uuid": key.lower()}).one_or_none()
+    return None
 
 
 def get_drone_model(session: Session, key: str) -> UserDroneModel:

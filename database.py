@@ -314,7 +314,8 @@ async def _request_session(request: Request) -> AsyncIterator[Session]:
         except BaseException:
             await _in_own_thread(session.close)
             raise
-        await _in_own_thread(partial(_commit, session))
+        if session.in_transaction():
+            await _in_own_thread(partial(_commit, session))
 
 
 async def _in_own_thread(end: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import OAuth2PasswordRequestForm
@@ -29,6 +29,7 @@ from models import User, UserDroneModel
 from racer.accounts.service import check_reward
 from racer.errors import UnauthorizedError
 from racer.rewards.diagnostics import InvalidRewardError
+from racer.web.answers import answered
 from schemas import (
     DroneModelClone,
     DroneModelCreate,
@@ -113,9 +114,9 @@ def read_me(user: CurrentUser) -> User:
     response_model=UserOut,
     responses=_errors(s404=_UNKNOWN_USER),
 )
-def read_user(username: str, session: SessionDep) -> User:
+def read_user(username: str, session: SessionDep) -> Response:
     """The account and its drone models."""
-    return crud.get_user(session, username)
+    return answered(session, UserOut, crud.get_user(session, username))
 
 
 @router.get(
@@ -156,9 +157,10 @@ def create_drone_model(
     response_model=DroneModelOut,
     responses=_errors(s404="No such user, or no such drone model of that user."),
 )
-def read_drone_model(username: str, drone_id: str, session: SessionDep) -> UserDroneModel:
+def read_drone_model(username: str, drone_id: str, session: SessionDep) -> Response:
     """By the user's name and the model's UUID."""
-    return crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    return answered(session, DroneModelOut, model)
 
 
 @router.post(
