@@ -6,9 +6,10 @@ unspeakable user name, a number beyond the column) is simply not found: no drive
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,11 @@ _MAX_ID = 2**31 - 1  # PostgreSQL's integer
 # Made once: nearly every request begins with one of them.
 _USER_BY_NAME = select(User).where(User.username == bindparam("name"))
 _MODEL_BY_UUID = select(UserDroneModel).where(UserDroneModel.drone_id == bindparam("uuid"))
+_COLUMNS = UserDroneModel.__table__.columns
+_MODEL_ROW_BY_UUID = select(*_COLUMNS).where(UserDroneModel.drone_id == bindparam("uuid"))
+_MODEL_ROWS_OF_USER = (
+    select(*_COLUMNS).where(UserDroneModel.user_id == bindparam("id")).order_by(UserDroneModel.id)
+)
 _MODEL_BY_ID = select(UserDroneModel).where(UserDroneModel.id == bindparam("id"))
 
 
@@ -91,8 +97,32 @@ def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDr
     """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
     model = find_drone_model(session, drone_id)
     if model is None or model.user_id != user.id or model.drone_id != drone_id.lower():
-        raise NotFoundError(f"{user.username} has no drone model {drone_id[:64]!r}.")
+        raise _no_model(user, drone_id)
     return model
+
+
+def drone_model_rows(session: Session, user: User) -> Sequence[Row[Any]]:
+    """The user's drone models, the oldest first, to be read only: rows cost half of what entities
+    do."""
+    return session.execute(_MODEL_ROWS_OF_USER, {"id": user.id}).all()
+
+
+def drone_model_row(session: Session, user: User, drone_id: str) -> Row[Any]:
+    """One of them by its UUID; raises NotFoundError likewise."""
+    if not _may_be_uuid(drone_id):
+        raise _no_model(user, drone_id)
+    row = session.execute(_MODEL_ROW_BY_UUID, {"uuid": drone_id.lower()}).one_or_none()
+    if row is None or row.user_id != user.id:
+        raise _no_model(user, drone_id)
+    return row
+
+
+def _no_model(user: User, drone_id: str) -> NotFoundError:
+    return NotFoundError(f"{user.username} has no drone model {drone_id[:64]!r}.")
+
+
+def _may_be_uuid(key: str) -> bool:
+    return len(key) == 36 and key.isascii() and "\0" not in key
 
 
 def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
@@ -101,7 +131,7 @@ def find_drone_model(session: Session, key: str) -> UserDroneModel | None:
         if len(key) > 10 or int(key) > _MAX_ID:
             return None
         return session.scalars(_MODEL_BY_ID, {"id": int(key)}).one_or_none()
-    if len(key) == 36 and key.isascii() and "\0" not in key:
+    if _may_be_uuid(key):
         return session.scalars(_MODEL_BY_UUID, {"uuid": key.lower()}).one_or_none()
     return None
 

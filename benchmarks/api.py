@@ -2,8 +2,8 @@
 
     python -m benchmarks.api [--minutes 10] [--database-url postgresql://…]
 
-64 connections ask without a pause for a user and for one of their drone models: the real service, as
-a person starts it, and a bare FastAPI application that reads the same rows with the same driver
+64 connections ask without a pause for a user and for one of their drone models: the real service,
+as a person starts it, and a bare FastAPI application that reads the same rows with the same driver
 (benchmarks.bare_api), in turns within one run. Then the service alone for `--minutes`, while a
 training computes for the first of them: no error, and its memory stays flat.
 

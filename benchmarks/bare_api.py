@@ -1,5 +1,6 @@
-"""The least that FastAPI can do for the same rows: plain SQL on the same engine's driver, handlers in
-the thread pool, no middleware, no checks. What benchmarks.api compares our service with.
+"""The least that FastAPI can do for the same rows, which benchmarks.api compares our service with.
+
+Plain SQL on the same driver, handlers in the thread pool, no middleware, no checks.
 
     python -m benchmarks.bare_api PORT DATABASE_URL
 """

@@ -116,7 +116,10 @@ def read_me(user: CurrentUser) -> User:
 )
 def read_user(username: str, session: SessionDep) -> Response:
     """The account and its drone models."""
-    return answered(session, UserOut, crud.get_user(session, username))
+    user = crud.get_user(session, username)
+    models = crud.drone_model_rows(session, user)
+    told = {"id": user.id, "username": user.username, "drone_models": models}
+    return answered(session, UserOut, told)
 
 
 @router.get(
@@ -159,7 +162,7 @@ def create_drone_model(
 )
 def read_drone_model(username: str, drone_id: str, session: SessionDep) -> Response:
     """By the user's name and the model's UUID."""
-    model = crud.get_users_drone_model(session, crud.get_user(session, username), drone_id)
+    model = crud.drone_model_row(session, crud.get_user(session, username), drone_id)
     return answered(session, DroneModelOut, model)
 
 
