@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -305,9 +305,7 @@ def __getattr__(name: str) -> Any:
 async def _request_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
     read_only = request.method in {"GET", "HEAD"}
-    async with AsyncExitStack() as stack:
-        if not read_only:
-            await stack.enter_async_context(database.writers)
+    async with nullcontext() if read_only else database.writers:
         session = database.open(read_only=read_only)  # says nothing to the database yet
         try:
             yield session
