@@ -26,6 +26,7 @@ from tempfile import NamedTemporaryFile
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import OAuth2PasswordBearer
 from jose import JWTError, jwt
 from passlib.context import CryptContext
@@ -162,14 +163,16 @@ def visitor_of(session: Session, token: str | None, state: State) -> Visitor:
     return Visitor(user, open_accounts, session_id)
 
 
-def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
-    return visitor_of(session, token, request.app.state)
+async def _guest(request: Request, session: SessionDep, token: Token) -> Visitor:
+    if token is None:  # without the detour through a thread
+        return visitor_of(session, None, request.app.state)
+    return await run_in_threadpool(visitor_of, session, token, request.app.state)
 
 
 AnyVisitor = Annotated[Visitor, Depends(_guest, scope="function")]  # of what everybody may see
 
 
-def _somebody(request: Request, token: Token) -> None:
+async def _somebody(request: Request, token: Token) -> None:
     """Refuse who sends no token with AUTH_MODE=required, without asking the database."""
     if token is None and request.app.state.settings.auth_mode == "required":
         raise UnauthorizedError(_SIGN_IN)
@@ -184,7 +187,7 @@ def require_somebody(visitor: Visitor) -> None:
         raise UnauthorizedError(_SIGN_IN)
 
 
-def _visitor(_somebody: Somebody, guest: AnyVisitor) -> Visitor:
+async def _visitor(_somebody: Somebody, guest: AnyVisitor) -> Visitor:
     """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
     require_somebody(guest)
     return guest
@@ -220,7 +223,7 @@ def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str
     return user, session_id
 
 
-def _current_user(visitor: AnyVisitor) -> User:
+async def _current_user(visitor: AnyVisitor) -> User:
     if visitor.user is None:
         raise UnauthorizedError(_SIGN_IN)
     return visitor.user

@@ -4,23 +4,38 @@ SQLite (the embedded default) runs in WAL mode with foreign keys on. Its driver'
 handling is switched off: a writing session takes the write lock when it begins (BEGIN IMMEDIATE),
 because a transaction that reads first and upgrades later fails at once under contention, whatever
 the busy time-out. Reading sessions begin deferred and never wait for a writer.
-PostgreSQL gets a pool that tests connections before use and renews them every 30 minutes.
+PostgreSQL gets a pool that tests connections before use and renews them every 30 minutes, and
+limits on what a connection may take: who waits too long for a connection, a lock or an answer gets
+an OperationalError or a pool's TimeoutError, which racer.web answers with 503.
 
 Nothing is created at import; `from database import engine` builds the process's engine then.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    MetaData,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -37,6 +52,25 @@ MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _MIGRATION_LOCK = 0x701ED0  # key of PostgreSQL's advisory lock, ours by choice
 _BUSY_TIMEOUT_MS = 10_000
 _CONNECT_TIMEOUT_S = 5
+_WRITERS = 16  # requests at a time; far fewer than the 40 threads of anyio
+_POOL_WAIT_S = 10  # for a connection when all are in use
+# PostgreSQL ends what takes longer, and gives up on a server of ours that vanished without a word
+# within some 20 s. A statement of ours takes milliseconds; `unhurried` is for those that may not.
+_LIMITS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+}
+# And so does our side, also when bytes that we sent are not acknowledged.
+_KEEPALIVES = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,
+}
 log = structlog.get_logger(__name__)
 
 
@@ -50,6 +84,9 @@ class Database:
             self.engine.execution_options(read_only=True, postgresql_readonly=True),
             expire_on_commit=False,
         )
+        # Requests that write hold locks while they wait for a thread, and others that wait for
+        # those locks hold the threads: with 40 of them nothing would move until a time-out.
+        self.writers = asyncio.Semaphore(_WRITERS)
 
     @property
     def place(self) -> str:
@@ -59,9 +96,12 @@ class Database:
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[Session]:
         """One transaction: commits at the end, rolls back on an error. Keep it short."""
-        factory = self._read_factory if read_only else self.session_factory
-        with factory() as session, session.begin():
+        with self.open(read_only=read_only) as session, session.begin():
             yield session
+
+    def open(self, *, read_only: bool) -> Session:
+        """A session that its caller commits and closes; it begins with its first statement."""
+        return (self._read_factory if read_only else self.session_factory)()
 
     def ping(self) -> None:
         """Raise SQLAlchemyError unless a trivial query is answered."""
@@ -117,6 +157,7 @@ class Database:
             try:
                 with connection.begin():
                     if self.engine.dialect.name == "postgresql":
+                        unhurried(connection)
                         connection.execute(
                             text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
                         )
@@ -147,7 +188,9 @@ def _make_engine(url: str) -> Engine:
                 "DATABASE_URL names an SQLite database in memory, which each connection would "
                 "see empty. Give it a file: sqlite:///data/toledo_racer.db"
             )
-        made = create_engine(parsed, pool_size=10, max_overflow=40, **options)
+        made = create_engine(
+            parsed, pool_size=10, max_overflow=40, pool_timeout=_POOL_WAIT_S, **options
+        )
         event.listen(made, "do_connect", _make_directory)
         event.listen(made, "connect", _configure_sqlite)
         event.listen(made, "begin", _begin_sqlite)
@@ -157,18 +200,36 @@ def _make_engine(url: str) -> Engine:
             f"DATABASE_URL names {parsed.get_backend_name()}; Toledo Racer runs on postgresql "
             "and sqlite."
         )
-    # Without one, a host that swallows packets would hold a thread for minutes.
-    timeout = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_TIMEOUT_S}
     return create_engine(
         parsed,
-        connect_args=timeout,
+        connect_args=_postgresql_arguments(parsed),
         pool_size=10,
         max_overflow=30,
-        pool_timeout=10,
+        pool_timeout=_POOL_WAIT_S,
         pool_recycle=1800,
         pool_pre_ping=True,
         **options,
     )
+
+
+def _postgresql_arguments(url: URL) -> dict[str, Any]:
+    """What libpq is told beside the URL; what the URL says itself wins."""
+    # Without a time-out, a host that swallows packets would hold a thread for minutes.
+    ours = {"connect_timeout": _CONNECT_TIMEOUT_S} | _KEEPALIVES
+    limits = [f"-c {name}={value}" for name, value in _LIMITS.items()]
+    given = url.query.get("options", "")
+    limits += [given] if isinstance(given, str) else given
+    return {name: value for name, value in ours.items() if name not in url.query} | {
+        "options": " ".join(limits).strip()
+    }
+
+
+def unhurried(connection: Connection) -> None:
+    """Let the rest of this transaction take as long as it takes: a migration, a backup."""
+    if connection.dialect.name == "postgresql":
+        for name in _LIMITS:
+            if name.endswith("_timeout"):
+                connection.execute(text(f"SET LOCAL {name} = 0"))
 
 
 def _make_directory(_dialect: object, _record: object, arguments: list[Any], _named: Any) -> None:
@@ -241,10 +302,28 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'database' has no attribute {name!r}")
 
 
-def _request_session(request: Request) -> Iterator[Session]:
+async def _request_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
-    with database.session(read_only=request.method in {"GET", "HEAD"}) as session:
-        yield session
+    read_only = request.method in {"GET", "HEAD"}
+    async with nullcontext() if read_only else database.writers:
+        session = database.open(read_only=read_only)  # says nothing to the database yet
+        try:
+            yield session
+        except BaseException:
+            await _in_own_thread(session.close)
+            raise
+        if session.in_transaction():
+            await _in_own_thread(partial(_commit, session))
+
+
+async def _in_own_thread(end: Callable[[], None]) -> None:
+    """Not one of those that requests share: all of them may be waiting for this end."""
+    await run_sync(end, limiter=CapacityLimiter(1))
+
+
+def _commit(session: Session) -> None:
+    with session:
+        session.commit()
 
 
 # The function scope commits before the answer leaves: who reads "created" finds it created.

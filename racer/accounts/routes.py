@@ -113,9 +113,14 @@ def read_me(user: CurrentUser, reading: ReadingDep) -> Response:
     response_model=UserOut,
     responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
-def read_user(user: NamedAccount, reading: ReadingDep) -> Response:
+def read_user(
+    username: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
+) -> Response:
     """The account and its drone models."""
-    return reading.answer(UserOut.model_validate(user))
+    user = get_account(session, username, visitor)
+    models = crud.drone_model_rows(session, user)
+    told = {"id": user.id, "username": user.username, "drone_models": models}
+    return reading.answer_and_close(session, UserOut.model_validate(told))
 
 
 @router.get(
@@ -168,11 +173,12 @@ def create_drone_model(
     responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def read_drone_model(
-    user: NamedAccount, drone_id: str, session: SessionDep, reading: ReadingDep
+    username: str, drone_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
 ) -> Response:
     """By the user's name and the model's UUID."""
-    model = crud.get_users_drone_model(session, user, drone_id)
-    return reading.answer(DroneModelOut.model_validate(model))
+    user = get_account(session, username, visitor)
+    model = crud.drone_model_row(session, user, drone_id)
+    return reading.answer_and_close(session, DroneModelOut.model_validate(model))
 
 
 @router.post(

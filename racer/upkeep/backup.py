@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database, alembic_config
+from database import Database, alembic_config, unhurried
 from models import Base, SignIn
 from racer.errors import ConfigurationError, UnavailableError
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
@@ -78,6 +78,7 @@ def _one_moment(database: Database) -> Iterator[Connection]:
     if database.engine.dialect.name == "postgresql":
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with database.engine.connect().execution_options(**options) as connection, connection.begin():
+        unhurried(connection)
         yield connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,8 @@ from racer.rewards.diagnostics import InvalidRewardError
 log = structlog.get_logger(__name__)
 _MAX_SHOWN_ERRORS = 8
 _MAX_TEXT = 400
+_RETRY_AFTER_S = "2"
+_POSTGRESQL_DISK_FULL = "53100"
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 
 
@@ -93,8 +96,25 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
 async def _database_error(_request: Request, error: Exception) -> JSONResponse:
     reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
     log.error("database does not answer", reason=reason)
+    if _is_full(error):
+        return Problem(
+            "The disk of the database is full: nothing can be saved until somebody makes room. "
+            "Reading goes on.",
+            HTTPStatus.INSUFFICIENT_STORAGE,
+        )
     return Problem(
-        "The database does not answer now. Try again in a moment.", HTTPStatus.SERVICE_UNAVAILABLE
+        "The database does not answer now. Try again in a moment.",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        {"Retry-After": _RETRY_AFTER_S},
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether SQLite or PostgreSQL says that its disk is."""
+    cause = getattr(error, "orig", None)
+    return (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(cause, "pgcode", None) == _POSTGRESQL_DISK_FULL
     )
 
 

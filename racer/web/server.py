@@ -3,7 +3,8 @@
 The lifespan is entered here and not by uvicorn, so that a start that fails ends in one clear
 sentence, and a Ctrl-C during the start unwinds what has begun. The port is taken before anything
 else starts: two stacks never half-start on one machine. Open streams end at once when the service
-stops; uvicorn closes WebSockets with 1012 and cancels what is left after a second.
+stops; uvicorn closes WebSockets with 1012, waits for the answers that are under way and cancels
+what is left after five seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
@@ -23,9 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth import require_safe
 from racer.errors import ConfigurationError, RacerError
 from racer.settings import Settings
+from racer.web.patience import PatientProtocol, Waiting, allow_open_files
 
 log = structlog.get_logger(__name__)
 _MAX_SOCKET_MESSAGE_BYTES = 1 << 20
+_FINISH_S = 5  # for the requests that are being answered when the service stops
+_MOST_WAITING = 1024  # clients that have not sent their request yet, and at most
+_FILES_FOR_WAITING = 0.25  # of the files that we may open for them
 
 
 def serve(app: FastAPI, settings: Settings) -> int:
@@ -38,12 +45,13 @@ def serve(app: FastAPI, settings: Settings) -> int:
     streams = EndStreams(app)
     config = uvicorn.Config(
         streams,
+        http=_patient_protocol(),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="websockets-sansio",
         ws_max_size=_MAX_SOCKET_MESSAGE_BYTES,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=_FINISH_S,
         server_header=False,
     )
     config.load()  # before the lifespan: NiceGUI looks there for the server of its app
@@ -56,6 +64,11 @@ def serve(app: FastAPI, settings: Settings) -> int:
         except (asyncio.CancelledError, KeyboardInterrupt):
             log.info("stopped while starting")
     return 0
+
+
+def _patient_protocol() -> Any:
+    most = min(_MOST_WAITING, int(allow_open_files() * _FILES_FOR_WAITING))
+    return partial(PatientProtocol, waiting=Waiting(most))
 
 
 def listen(host: str, port: int) -> socket.socket:
