@@ -133,7 +133,8 @@ def user_of(session: Session, token: str, secret_key: str) -> User:
             algorithms=[_ALGORITHM],
             options={"require_exp": True, "require_sub": True},
         )
-    except JWTError as error:
+    except (JWTError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
+        # jose lets pass what JSON and numbers raise: brackets in brackets, `"exp": Infinity`.
         raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
     user = crud.find_user(session, claims["sub"])
     if user is None or user.id != claims.get("uid") or user.password_hash is None:

@@ -165,7 +165,12 @@ def _place(info: courses.TrackInfo) -> str:
     return queries.place_of(info.id, info.created_at) if info.created_at else info.id
 
 
-@router.post("/tracks/validate", summary="Check a track", responses=_SENT, openapi_extra=_BODY)
+@router.post(
+    "/tracks/validate",
+    summary="Check a track",
+    responses=_SENT,
+    openapi_extra={"requestBody": _BODY["requestBody"] | {"required": False}},  # nothing is a text
+)
 def validate_track(sent: Sent) -> TrackCheck:
     """Everything that is wrong with the text, or what a list would show of it. Keeps nothing."""
     try:
