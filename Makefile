@@ -14,11 +14,12 @@ run: install  ## install, migrate, start the whole stack on http://127.0.0.1:500
 test: check  ## every check and every test; `make test ARGS="tests/sim"` for some
 	./tests/run $(ARGS)
 
-check: install-dev  ## ruff, strict mypy, import-linter
+check: install-dev  ## ruff, strict mypy, import-linter, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive *.py racer migrations
 
 bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 85 minutes
 	$(BIN)/python -m benchmarks.service

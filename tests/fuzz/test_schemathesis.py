@@ -69,5 +69,5 @@ def test_no_request_breaks_the_service_or_its_description(
     print(ran.stdout[-20_000:], ran.stderr[-2_000:])
     told: dict[str, Any] = json.loads(report.read_text())
     assert (told["failures"], told["errors"]) == ([], [])
-    assert told["test_cases"]["generated"] >= max(CASES, 100)
+    assert told["test_cases"]["generated"] >= max(CASES, 30)
     assert client.get("/livez").is_success
