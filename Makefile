@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+LOCK    = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: run test check format bench install install-dev clean
+.PHONY: run test check format bench install install-dev lock audit clean
 
 run: install  ## install, migrate, start the whole stack on http://127.0.0.1:5000
 	@exec $(BIN)/python main.py
@@ -11,11 +14,12 @@ run: install  ## install, migrate, start the whole stack on http://127.0.0.1:500
 test: check  ## every check and every test; `make test ARGS="tests/sim"` for some
 	./tests/run $(ARGS)
 
-check: install-dev  ## ruff, strict mypy, import-linter
+check: install-dev  ## ruff, strict mypy, import-linter, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive *.py racer migrations
 
 bench: install-dev  ## the measurements behind benchmarks/RESULTS.md; all of it takes 100 minutes
 	$(BIN)/python -m benchmarks.service
@@ -33,6 +37,13 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock: install-dev  ## choose versions anew, within the ranges of requirements*.txt
+	$(LOCK) requirements.txt --output-file requirements.lock
+	$(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+audit: install-dev  ## known faults of what is installed; asks an advisory database on the internet
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
+
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
@@ -40,13 +51,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Toledo Racer needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 run")'
 	$(PYTHON) -m venv $(VENV)
 
-# The stamps make a second start skip pip altogether.
-$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+# The stamps make a second start skip pip altogether. Each file is what the lock says or refused.
+$(VENV)/.installed: requirements.lock | $(VENV)/bin/python
+	$(INSTALL) -r requirements.lock
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.installed-dev: requirements-dev.lock | $(VENV)/bin/python
+	$(INSTALL) -r requirements-dev.lock
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -210,7 +210,8 @@ def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str
             algorithms=[_ALGORITHM],
             options={"require_exp": True, "require_sub": True},
         )
-    except JWTError as error:
+    except (JWTError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
+        # jose lets pass what JSON and numbers raise: brackets in brackets, `"exp": Infinity`.
         raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
     session_id = claims.get("sid")
     if claims.get("use") != _USE or not isinstance(session_id, str):

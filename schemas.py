@@ -77,9 +77,9 @@ class NumberField:
     def json_schema(self) -> dict[str, Any]:
         """How the API's document describes the field."""
         return {
-            "type": "string",
+            "type": ["string", "number", "null"],
             "description": f"{self.low:g} to {self.high:g} {self.unit}, empty for the default "
-            f"({self.default:g}). A JSON number is accepted too.",
+            f"({self.default:g}). Text, or a JSON number.",
             "examples": [f"{self.default:g}"],
         }
 
@@ -191,24 +191,36 @@ _WindText = Annotated[Any, _unchanged(WIND.parse), WithJsonSchema(WIND.json_sche
 _Switch = Annotated[
     Any,
     _unchanged(_parse_switch),
-    WithJsonSchema({"type": "string", "enum": ["true", "false", ""]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "boolean", "null"],
+            "description": "true, on, yes, 1, or false, off, no, 0; empty means false.",
+            "examples": ["true"],
+        }
+    ),
 ]
 _Algorithm = Annotated[
     Any,
     _unchanged(_parse_algorithm),
-    WithJsonSchema({"type": "string", "enum": ["ppo", "sac", "apg", ""]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "null"],
+            "description": "ppo, sac or apg; empty means ppo.",
+            "examples": ["ppo"],
+        }
+    ),
 ]
 _RaceType = Annotated[
     Any,
     _unchanged(_parse_race_type),
-    WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["time-trial"]}),
+    WithJsonSchema({"type": ["string", "null"], "maxLength": 64, "examples": ["time-trial"]}),
 ]
 _TrackText = Annotated[
     Any,
     _unchanged(_parse_track),
     WithJsonSchema(
         {
-            "type": "string",
+            "type": ["string", "null"],
             "maxLength": _MAX_TRACK_CHARACTERS,
             "description": "A shipped track, or username/name of a user's own or shared one (GET "
             "/tracks). Empty: toledo. With a track an empty flightAltitude leaves it as it is.",
@@ -221,7 +233,7 @@ _RewardText = Annotated[
     _unchanged(_parse_reward),
     WithJsonSchema(
         {
-            "type": "string",
+            "type": ["string", "null"],
             "maxLength": _MAX_REWARD_CHARACTERS,
             "description": "A reward function in Python, empty for the built-in reward. "
             "POST /reward-functions/validate checks one.",
@@ -468,4 +480,6 @@ class FieldError(BaseModel):
 class ValidationErrorOut(ErrorOut):
     """`detail` names every refused field; `errors` lists them for programs."""
 
-    errors: list[FieldError]
+    errors: list[FieldError] = Field(
+        default_factory=list, description="Left out when no single field is wrong."
+    )

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ def main_program(data_dir: Path) -> Iterator[httpx.Client]:
 
 @contextmanager
 def running(
-    environment: dict[str, str],
+    environment: dict[str, str], *, program: Sequence[str] = (sys.executable, "main.py")
 ) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """The same in a slot that is claimed already; the process may be killed within the block."""
     process = subprocess.Popen(
-        [sys.executable, "main.py"],
+        program,
         cwd=REPOSITORY,
         env=environment | {"STACK": "external"},
         start_new_session=True,

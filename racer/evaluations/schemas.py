@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from racer.web.paging import PLACE_SCHEMA
+
 _NO_NUL = r"^[^\x00]{1,100}$"  # PostgreSQL's text holds none
 _TRACK = r"^[^\x00]{1,140}$"
 EvaluationStatus = Literal["queued", "running", "finished", "failed", "cancelled"]
@@ -97,7 +99,12 @@ class EvaluationFilter(BaseModel):
     policy_id: str | None = Field(None, pattern=_NO_NUL, description="Only of this policy.")
     username: str | None = Field(None, pattern=_NO_NUL, description="Only this account's.")
     status: list[EvaluationStatus] = Field([], description="Only these; may be repeated.")
-    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    before: str | None = Field(
+        None,
+        max_length=100,
+        description="`next` of the page before.",
+        json_schema_extra=PLACE_SCHEMA,
+    )
     limit: int = Field(50, ge=1, le=200)
 
 

@@ -30,7 +30,8 @@ def listening_port(url: str) -> tuple[str, int] | None:
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(f"AUTOPILOT_URL {url}: {error}.") from error
-    return None if port is None else (parts.hostname or "0.0.0.0", port)  # noqa: S104 - as MAVSDK
+    # As MAVSDK does.
+    return None if port is None else (parts.hostname or "0.0.0.0", port)  # noqa: S104 # nosec B104
 
 
 def port_conflict(url: str) -> str | None:

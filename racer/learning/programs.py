@@ -96,7 +96,7 @@ def _load(path: Path | None) -> jax.stages.Compiled | None:
         pickled = _content(path)
         if pickled is None:
             return None
-        (executable, arguments, results), devices = pickle.loads(pickled)  # noqa: S301 - see above
+        (executable, arguments, results), devices = pickle.loads(pickled)  # noqa: S301 # nosec B301
         loaded: jax.stages.Compiled = deserialize_and_load(
             executable, arguments, results, execution_devices=jax.devices()[:devices]
         )

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from racer.web.paging import PLACE_SCHEMA
+
 _NO_NUL = r"^[^\x00]{1,200}$"  # PostgreSQL's text holds none
 Origin = Literal["trained", "uploaded"]
 ExportFormat = Literal["onnx", "openvino", "safetensors"]
@@ -53,7 +55,12 @@ class PolicyFilter(BaseModel):
     track: str | None = Field(None, pattern=_NO_NUL, description="Only trained on this course.")
     origin: Origin | None = None
     drone_id: str | None = Field(None, pattern=_NO_NUL, description="Only of this drone model.")
-    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    before: str | None = Field(
+        None,
+        max_length=100,
+        description="`next` of the page before.",
+        json_schema_extra=PLACE_SCHEMA,
+    )
     limit: int = Field(20, ge=1, le=100)
 
 

@@ -191,6 +191,7 @@ def parse_manifest(content: bytes) -> Manifest:
         given = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{MANIFEST_FILE} is not JSON: {error}") from error
+    _check_unicode(given)
     if not isinstance(given, dict) or given.get("format") != FORMAT:
         raise InvalidInputError(f"{MANIFEST_FILE} is not a policy's manifest ('format': {FORMAT}).")
     version = given.get("format_version")
@@ -208,6 +209,14 @@ def parse_manifest(content: bytes) -> Manifest:
     manifest.load_track()
     manifest.load_airframe()
     return manifest
+
+
+def _check_unicode(given: object) -> None:
+    """JSON can spell half a surrogate pair, which no answer to a client could hold."""
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise InvalidInputError(f"{MANIFEST_FILE} holds what is no Unicode text.") from error
 
 
 def read_limited(path: Path, limit: int) -> bytes:

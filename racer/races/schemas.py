@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from models import RaceStatus
 from racer.racing.config import FEWEST, MAX_ATTEMPTS, MAX_WIND_M_S, MOST, Format
 from racer.sim.track import MAX_LAPS
+from racer.web.paging import PLACE_SCHEMA
 
 _NO_NUL = r"^[^\x00]{1,140}$"  # PostgreSQL's text holds none
 
@@ -154,7 +155,12 @@ class RaceFilter(BaseModel):
     format: Format | None = None
     username: str | None = Field(None, pattern=_NO_NUL, description="Only this organiser's.")
     track_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    before: str | None = Field(
+        None,
+        max_length=100,
+        description="`next` of the page before.",
+        json_schema_extra=PLACE_SCHEMA,
+    )
     limit: int = Field(50, ge=1, le=200)
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from racer.rewards.diagnostics import RefusedError, Report
 from racer.rewards.limits import (
@@ -37,7 +40,8 @@ def parse(source: str, report: Report) -> ast.Module | None:
     """The syntax tree, or None when the report says why there is none."""
     try:
         _measure(source)
-        return ast.parse(source, filename="reward function", mode="exec")
+        with _quietly():
+            return ast.parse(source, filename="reward function", mode="exec")
     except _PlacedError as error:
         report.add_at(error.line, error.column, error.message)
     except SyntaxError as error:  # also IndentationError and integers of too many digits
@@ -56,13 +60,24 @@ def check_rules(tree: ast.Module, report: Report) -> None:
     grammar has accepted may come here.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quietly():
             compile(tree, "reward function", "exec", dont_inherit=True)
     except SyntaxError as error:
         report.add_at(error.lineno or 1, max(error.offset or 1, 1), _sentence(error.msg))
     except (RecursionError, MemoryError, ValueError):
         report.add_at(1, 1, "The text cannot be compiled by Python.")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Python's own warnings are nobody's: strangers would fill our log, or, with `-W error`, have
+    what is right refused. Filters are the process's, hence one at a time."""
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+_one_at_a_time = threading.Lock()
 
 
 class _PlacedError(RefusedError):

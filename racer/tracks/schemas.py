@@ -7,6 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from racer.sim.track import track_names
+
+_PLACE = f"^({'|'.join(track_names())}|[0-9]{{1,17}}-[0-9a-f-]{{36}})$"  # shipped ones come first
+
 
 class TrackSummary(BaseModel):
     """A track as lists show it."""
@@ -60,7 +64,14 @@ class TrackFilter(BaseModel):
     username: str | None = Field(
         None, pattern=r"^[^\x00]{1,100}$", description="Only this account's."
     )
-    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    before: str | None = Field(
+        None,
+        max_length=100,
+        description="`next` of the page before.",
+        json_schema_extra={
+            "pattern": f"^({'|'.join(track_names())}|[0-9]{{1,17}}-[0-9a-f-]{{36}})$"
+        },
+    )
     limit: int = Field(20, ge=1, le=100)
 
 

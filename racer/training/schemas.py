@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models import Status
+from racer.web.paging import PLACE_SCHEMA
 
 
 class TrainingOut(BaseModel):
@@ -83,7 +84,12 @@ class RunFilter(BaseModel):
     status: list[RunStatus] = Field([], description="Only these; may be repeated.")
     username: str | None = Field(None, pattern=_NO_NUL, description="Only this account's.")
     drone_id: str | None = Field(None, pattern=_NO_NUL, description="Only this drone model's.")
-    before: str | None = Field(None, max_length=100, description="`next` of the page before.")
+    before: str | None = Field(
+        None,
+        max_length=100,
+        description="`next` of the page before.",
+        json_schema_extra=PLACE_SCHEMA,
+    )
     limit: int = Field(20, ge=1, le=100)
 
 

@@ -12,9 +12,11 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from racer.errors import RacerError, TooManyRequestsError
 from racer.rewards.diagnostics import InvalidRewardError
@@ -24,6 +26,12 @@ _MAX_SHOWN_ERRORS = 8
 _MAX_TEXT = 400
 _RETRY_AFTER_S = "2"
 _POSTGRESQL_DISK_FULL = "53100"
+_UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what it cannot decode
+_NO_JSON = {
+    "type": "value_error",
+    "loc": ("body",),
+    "ctx": {"error": "is no JSON in UTF-8, or has too many brackets in each other"},
+}
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 
 
@@ -75,14 +83,29 @@ def problem_of(error: RacerError) -> Problem:
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
-    detail = error.detail
+    detail, headers = error.detail, error.headers
+    if detail == _UNREADABLE:  # no UTF-8, or too many brackets; what is no JSON is a 422, too
+        return await _validation_error(request, RequestValidationError([_NO_JSON]))
     if error.status_code == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = f"There is nothing at {request.url.path[:200]}. /docs lists what there is."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = (
             f"{request.method} does nothing at {request.url.path[:200]}. /docs lists what does."
         )
-    return Problem(detail, error.status_code, error.headers)
+        headers = {"Allow": _methods(request)}
+    return Problem(detail, error.status_code, headers)
+
+
+def _methods(request: Request) -> str:
+    """Those of all routes of this path; Starlette names the first route's only."""
+    path: str = request.scope["path"]
+    found = {
+        method
+        for context in iter_route_contexts(request.app.routes)
+        if context.path is not None and compile_path(context.path)[0].match(path)
+        for method in context.methods or ()
+    }
+    return ", ".join(sorted(found))
 
 
 async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:

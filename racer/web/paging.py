@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
+from pydantic import JsonValue
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -17,6 +18,11 @@ from racer.errors import InvalidInputError
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _PLACE = re.compile(r"([0-9]{1,17})-([\x21-\x7e]{1,36})")
+# What the API's document says of `before`; refused texts are answered in our own words.
+PLACE_SCHEMA: dict[str, JsonValue] = {
+    "pattern": r"^[0-9]{1,17}-[!-~]{1,36}$",
+    "examples": ["1763800000000000-6f8d2f0e-3c1b-4c55-9a77-0f6d3c9a1b2e"],
+}
 
 
 def place_of(created_at: datetime, row_id: str) -> str:

@@ -98,7 +98,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def url_of(listener: socket.socket, host: str) -> str:
     """What a person types into a browser on this machine."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(  # noqa: S104
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(  # noqa: S104 # nosec B104
         host, f"[{host}]" if ":" in host else host
     )
     return f"http://{shown}:{listener.getsockname()[1]}"

@@ -136,3 +136,9 @@ def test_it_is_refused_with_a_reason(name: str) -> None:
     program, diagnostics = check(source)
     assert program is None
     assert words in " ".join(item.message for item in diagnostics)
+
+
+def test_what_python_only_warns_of_is_accepted() -> None:
+    """`1if` is one; pytest, as `python -W error`, makes errors of warnings."""
+    program, diagnostics = check(body("return 1if params['speed'] > 1 else 2"))
+    assert program is not None, diagnostics

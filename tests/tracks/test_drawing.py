@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from racer.sim.track import FloatArray, Gate, Track, load_track, parse_track, track_names
+from racer.tracks import views
 from racer.tracks.drawing import draw
 from tests.tracks.texts import LOOP
 
@@ -164,3 +165,20 @@ def test_the_largest_course_is_drawn_in_no_time() -> None:
     picture = draw(parse_track(head + gates), title="full")
     assert len(picture) < 400_000
     assert picture.count('class="label"') == 2 * 65 + 1
+
+
+def test_a_crowded_course_costs_no_more_than_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 gates in one place, each with a label that looks for room, took two seconds."""
+    looked_at: list[int] = []
+    crowding = views._crowding
+
+    def counted(places: FloatArray, points: FloatArray, clearance: float) -> FloatArray:
+        looked_at.append(len(points))
+        return crowding(places, points, clearance)
+
+    monkeypatch.setattr(views, "_crowding", counted)
+    gate = "[[gates]]\nposition = [6.0, 0.0, 2.0]\nyaw_deg = 0.0\nsize_m = 1.5\n"
+    head, gates = LOOP.split("[[gates]]", 1)
+    root = drawing_of(parse_track(f"{head}{gate * 62}[[gates]]{gates}"))
+    assert len(root.findall(f".//{SVG}text[@class='number']")) >= 64
+    assert max(looked_at) < 1000

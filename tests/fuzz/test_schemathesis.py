@@ -1,0 +1,73 @@
+"""Requests made from the API's own description, at the real service, in both modes of accounts.
+
+schemathesis makes valid and invalid requests for every operation, and chains of them, and checks
+every answer: no 5xx, the documented status, media type and schema, what is invalid is refused. Some
+seconds of it run here; `SCHEMATHESIS_CASES=3000` runs at least so many cases in each mode and
+on each database, which takes some ten minutes each.
+Left out are streams, which do not end, and `start-simulation`, which waits 30 s for a vehicle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.program import running
+from tests.support import REPOSITORY, claim_slot
+
+CASES = int(os.environ.get("SCHEMATHESIS_CASES", "0"))
+KEY = "k" * 48
+PERSON = {"username": "ada", "password": "correct horse battery"}
+_LEFT_OUT = "(stream|start-simulation)$"
+
+
+@pytest.fixture(params=["open", "required"])
+def service(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: str
+) -> Iterator[tuple[httpx.Client, str]]:
+    """The real service without a vehicle, and the header of somebody who signed in."""
+    with claim_slot(tmp_path) as slot:
+        environment = slot | {
+            "AUTH_MODE": request.param,
+            "SECRET_KEY": KEY,
+            "DATABASE_URL": database_url,
+            "LOG_LEVEL": "WARNING",
+        }
+        program = (sys.executable, "-m", "tests.fuzz.service")
+        with running(environment, program=program) as (client, _):
+            made = client.post("/users/", json=PERSON)
+            assert made.is_success, made.text
+            token = client.post("/token", data=PERSON).json()["access_token"]
+            yield client, f"Authorization: Bearer {token}"
+
+
+@pytest.mark.timeout(3600 if CASES else 240)
+def test_no_request_breaks_the_service_or_its_description(
+    service: tuple[httpx.Client, str], tmp_path: Path
+) -> None:
+    client, header = service
+    report = tmp_path / "report.json"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli"),
+        *("--config-file", str(REPOSITORY / "tests/fuzz/schemathesis.toml")),
+        *("run", f"{str(client.base_url).rstrip('/')}/openapi.json", "--header", header),
+        *("--checks", "all", "--exclude-path-regex", _LEFT_OUT, "--seed", "1", "--no-shrink"),
+        *("--request-timeout", "30", "--continue-on-failure", "--suppress-health-check", "all"),
+        *("--report", "json", "--report-json-path", str(report)),
+        *("--max-examples", str(max(CASES // 60, 1))),
+        *(() if CASES else ("--max-time", "20", "--phases", "coverage,stateful")),
+    ]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    print(ran.stdout[-20_000:], ran.stderr[-2_000:])
+    told: dict[str, Any] = json.loads(report.read_text())
+    assert (told["failures"], told["errors"]) == ([], [])
+    assert told["test_cases"]["generated"] >= max(CASES, 30)
+    assert client.get("/livez").is_success
