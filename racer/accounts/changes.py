@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import crud
-from auth import Visitor, require_access
+from auth import Visitor, get_account
 from models import Role, User
 from racer.accounts import audit, tokens
 from racer.errors import ConflictError
@@ -17,8 +17,7 @@ def whose_password(session: Session, username: str, visitor: Visitor) -> tuple[U
 
     Raises NotFoundError, UnauthorizedError.
     """
-    user = crud.get_user(session, username)
-    require_access(user, visitor)
+    user = get_account(session, username, visitor)
     return user, user.password_hash is not None and user.id == visitor.id
 
 

@@ -18,8 +18,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
-import crud
-from auth import Visitor, require_access, visitor_of
+from auth import Visitor, get_account, visitor_of
 from models import Evaluation, Policy, Race, RaceStatus, TrainingRun, User, UserDroneModel
 from racer.accounts import audit, changes
 from racer.errors import ConflictError, NotFoundError
@@ -67,8 +66,7 @@ def _delete_row(state: State, username: str, token: str | None) -> tuple[bool, V
     """Delete the row if nothing hangs on it that needs more than that."""
     with state.database.session() as session:
         visitor = visitor_of(session, token, state)
-        user = crud.get_user(session, username)
-        require_access(user, visitor)
+        user = get_account(session, username, visitor)
         changes.require_another_admin(session, user)
         _hold(session, user)
         found = _belongings(session, user)

@@ -56,21 +56,25 @@ class AuditEntryOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: str = Field(examples=["0b9f3a52-6f0e-4a38-9f8e-0d1f2b1f9a77"])
-    created_at: datetime
-    actor_id: int | None = Field(description="null: nobody signed in, or the command line.")
+    created_at: datetime = Field(examples=["2026-11-21T18:04:05Z"])
+    actor_id: int | None = Field(
+        description="null: nobody signed in, or the command line.", examples=[7]
+    )
     actor: str = Field(description="The account's name then.", examples=["ada"])
     action: str = Field(examples=["account.sign_in"])
     target: str = Field(examples=["ada"])
     outcome: str = Field(description="done or refused.", examples=["done"])
     address: str = Field(examples=["192.0.2.7"])
-    request_id: str = Field(description="As in the server's log.")
+    request_id: str = Field(
+        description="As in the server's log.", examples=["273b8e00048b283525b66441dd87736b"]
+    )
 
 
 class AuditPage(BaseModel):
     """Entries, the newest first."""
 
     entries: list[AuditEntryOut]
-    next: str | None = Field(description="`before` of the next page; null on the last one.")
+    next: str | None = Field(description="What `before` of the next page is; null on the last.")
 
 
 class AuditFilter(BaseModel):

@@ -20,6 +20,7 @@ class Kind(Enum):
     ME = auto()  # of who signed in, in both modes
     OWNED = auto()  # of whose thing it is about
     METRICS = auto()  # the installation's
+    ADMIN = auto()  # for admins
     SOCKET = auto()  # tests/control and tests/training
 
 
@@ -61,7 +62,15 @@ ROUTES: dict[tuple[str, str], Entry] = {
         Kind.PUBLIC, body={"username": "{new_name}", "password": "{password}"}
     ),
     ("POST", "/token"): Entry(Kind.PUBLIC, body="username={signer}&password={password}"),
+    ("POST", "/token/refresh"): Entry(Kind.PUBLIC, 401, body={"refresh_token": "no.such"}),
+    ("POST", "/logout"): Entry(Kind.ME, 204),
     ("GET", "/users/me"): Entry(Kind.ME),
+    ("PUT", "/users/{username}/password"): Entry(
+        Kind.OWNED, 204, body={"password": "another red kite", "current": "{password}"}
+    ),
+    ("PUT", "/users/{username}/role"): Entry(Kind.ADMIN, body={"role": "race_director"}),
+    ("DELETE", "/users/{username}"): Entry(Kind.OWNED, 204),
+    ("GET", "/audit"): Entry(Kind.ADMIN),
     ("GET", "/users/{username}"): _OWNED,
     ("GET", "/users/{username}/drone-models/"): _OWNED,
     ("POST", "/users/{username}/drone-models/"): Entry(Kind.OWNED, body=_NEW_MODEL),
@@ -74,6 +83,8 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", "/drones/{drone}/state"): Entry(Kind.SIGNED_IN, 503),  # there is no vehicle
     ("GET", "/drones/{drone}/stream"): Entry(Kind.SIGNED_IN),
     ("GET", "/gazebo-stream/{drone_id}"): Entry(Kind.OWNED, query="username={username}"),
+    ("POST", "/stream-session"): Entry(Kind.ME, 204),
+    ("DELETE", "/stream-session"): Entry(Kind.PUBLIC, 204),
     ("POST", _MODEL + "/start-simulation"): _OWNED,
     ("POST", _MODEL + "/stop-simulation"): _OWNED,
     # Trainings.
@@ -164,5 +175,6 @@ def expected(entry: Entry, who: str, *, mode: str, good_token: bool) -> int:
         Kind.ME: ("another", "owner", "admin"),
         Kind.OWNED: ("owner", "admin"),
         Kind.METRICS: ("admin",),
+        Kind.ADMIN: ("admin",),
     }[kind]
     return ok if who in allowed else 404

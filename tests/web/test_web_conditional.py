@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from racer.web.conditional import tagged
 from tests.tracks.texts import LOOP
 
 WRITERS, ROUNDS = 4, 8
@@ -46,7 +47,7 @@ def test_who_has_it_is_not_sent_it_again(client: TestClient, model: dict[str, An
         for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
             again = client.get(path, headers={"If-None-Match": known})
             assert (again.status_code, again.content) == (304, b""), (path, known)
-            assert again.headers["ETag"] == tag
+            assert again.headers["ETag"] in (tag, tagged(tag))
         other = client.get(path, headers={"If-None-Match": '"other"'})
         assert (other.status_code, other.json()) == (200, first.json())
 
