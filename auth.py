@@ -249,6 +249,7 @@ def require_access(
 
 def get_account(session: Session, username: str, visitor: Visitor) -> User:
     """The account of that name, if `visitor` may use it; raises as `require_access`."""
+    require_somebody(visitor)
     user = crud.get_user(session, username)
     require_access(user, visitor, missing=crud.no_user(username))
     return user

@@ -136,8 +136,12 @@ class Backend:
 
     async def models(self) -> list[ModelCard]:
         """The pilot's drone models, newest first."""
-        user = await self._read(crud.get_user, self._pilot)
-        return [_card(model) for model in reversed(user.drone_models)]
+
+        def read(session: Session, username: str) -> list[ModelCard]:
+            models = crud.get_user(session, username).drone_models
+            return [_card(model) for model in reversed(models)]
+
+        return await self._read(read, self._pilot)
 
     async def create_model(self, body: dict[str, Any]) -> ModelCard:
         """A new drone model. Raises FormError with a message for each field that is wrong."""
