@@ -32,6 +32,8 @@ from racer.rewards.diagnostics import InvalidRewardError
 from racer.training.service import TrainingService
 from schemas import DroneDetails, DroneModelCreate, UserCreate
 
+_EVERYBODY_HAS_ONE = "Everybody has a password here: 8 to 72 bytes."
+
 P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -99,7 +101,7 @@ class Backend:
         """A new account, signed in. Raises FormError or AlreadyExistsError."""
         wanted = _parse(UserCreate, {"username": username, "password": password or None})
         if wanted.password is None and self.required:
-            raise FormError({"password": "Everybody has a password here: 8 to 72 bytes."})
+            raise FormError({"password": _EVERYBODY_HAS_ONE})
         password_hash = (
             await auth.in_bcrypt_thread(auth.hash_password, wanted.password)
             if wanted.password is not None
