@@ -16,6 +16,7 @@ from racer.rewards.graph import Kind, Node, Number, kind_of, same, wider
 from racer.rewards.joining import MISSING
 from racer.rewards.machine import Machine, State
 from racer.rewards.values import (
+    POISON,
     Array,
     Bound,
     ClassRef,
@@ -26,6 +27,7 @@ from racer.rewards.values import (
     Instance,
     ListRef,
     Params,
+    PoisonedError,
     Table,
     Tup,
     Value,
@@ -116,7 +118,8 @@ def _unchanged(machine: Machine, x: Value, y: Value) -> bool:
 
 
 def shape_of(machine: Machine, value: Value, state: State, *, contents: bool = False) -> Shape:  # noqa: PLR0911 - one for each sort
-    """The shape of what a cell holds. RefusedError when it cannot be carried."""
+    """The shape of what a cell holds. RefusedError when it cannot be carried; PoisonedError when
+    it could not be made, which was told there."""
     machine.spend()
     if isinstance(value, (bool, int, float, Node)):
         return Scalar(kind_of(value))
@@ -132,6 +135,8 @@ def shape_of(machine: Machine, value: Value, state: State, *, contents: bool = F
     if isinstance(value, ListRef):
         items = state.heap[value.id]
         return Items("list", tuple(shape_of(machine, item, state) for item in items))
+    if value is POISON:
+        raise PoisonedError
     if isinstance(value, Conflict):
         raise RefusedError(value.message)
     return Fixed(value)

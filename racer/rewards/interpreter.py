@@ -218,9 +218,10 @@ class Interpreter(Machine):
     ) -> Value:
         """Execute a function's body in a frame of its own, with its arguments."""
         self._check_depth(function, node)
+        bound = self._arguments(function, args, kwargs, node)  # refused while still the caller
         caller, active = self.scope, self.state.active
         self.scope = self._enter(function)
-        self.state.frames[self.scope.frame] = self._arguments(function, args, kwargs, node)
+        self.state.frames[self.scope.frame] = bound
         self._depth += 1
         try:
             self.run(function.node.body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import math
 import random
 import tempfile
 import tomllib
@@ -99,10 +98,12 @@ def reward(data: bytes) -> None:
     program, diagnostics = check(source)
     told = json.dumps([item.as_dict() for item in diagnostics])
     assert len(told) < 64_000, "a short text can make a long answer"
+    assert all(item.message for item in diagnostics), "a complaint that says nothing"
     if program is None:
         assert diagnostics, "refused without a word"
         raise InvalidRewardError(diagnostics)
-    assert all(math.isfinite(first) for first in program.memory_first)
+    kept = {len(program.memory), len(program.memory_kinds), len(program.memory_first)}
+    assert len(kept) == 1, "what is kept has not as many starts, kinds and ends"
 
 
 def reward_in_full(data: bytes) -> None:

@@ -49,6 +49,10 @@ KEPT = {
     + "        return self.total\na, b = M(), M()\n"
     + HEAD
     + "    a.add(params['x'])\n    return a.total * 10 + b.add(params['y'])\n",
+    "infinite at first": "import math\nlow, high = math.inf, -1e999\n"
+    + HEAD
+    + "    global low, high\n    low = min(low, params['x'])\n    high = max(high, params['x'])\n"
+    + "    return high - low\n",
     "only on some paths": "n = 0\n"
     + HEAD
     + "    global n\n    if params['gate_passed']:\n        n += 1\n        return n * 10\n"

@@ -60,6 +60,33 @@ def test_every_mistake_is_told_at_once_and_none_twice() -> None:
     assert places == [(2, "error"), (5, "error"), (6, "warning"), (7, "error")]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    a = score(1, 2)\n    b = 2\n    return a + b\n",
+        "    a = score()\n    b = 2\n    return b\n",
+        "    b = 2\n    for i in range(3): a = score(i, w=i)\n    return b\n",
+        "    a = Lap(1, 2)\n    b = 2\n    return a.t + b\n",
+    ],
+)
+def test_a_call_with_wrong_arguments_leaves_its_caller_where_it_was(body: str) -> None:
+    helpers = (
+        "class Lap:\n    def __init__(self, t):\n        self.t = t\ndef score(t):\n    return t\n"
+    )
+    [diagnostic] = check(helpers + HEAD + body)[1]
+    assert "argument" in diagnostic.message
+
+
+@pytest.mark.parametrize("kept", ["n = wrong", "C.n = wrong", "l[0] = wrong", "n = [1, wrong]"])
+def test_a_mistake_that_is_kept_is_told_once(kept: str) -> None:
+    source = (
+        f"n = 0\nl = [0]\nclass C:\n    n = 0\n{HEAD}    global n\n"
+        f"    wrong = params['sped']\n    {kept}\n    return 1\n"
+    )
+    [diagnostic] = check(source)[1]
+    assert "Did you mean 'speed'?" in diagnostic.message
+
+
 def test_what_always_fails_is_a_warning() -> None:
     [diagnostic] = check(HEAD + "    return 1 / 0\n")[1]
     assert diagnostic.severity == "warning"
