@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -196,23 +196,33 @@ async def _visitor(_somebody: Somebody, guest: AnyVisitor) -> Visitor:
 VisitorDep = Annotated[Visitor, Depends(_visitor, scope="function")]
 
 
+def _admitted(session: SessionDep, _visitor: VisitorDep) -> None:
+    session.commit()
+
+
+# For work that takes a while and needs no database: whoever comes, as above, but no transaction
+# waits for it.
+Admitted = Annotated[None, Depends(_admitted, scope="function")]
+
+
 def user_of(session: Session, token: str, secret_key: str) -> User:
     """The token's user. Raises UnauthorizedError for a bad token."""
     return _signed_in(session, token, secret_key)[0]
 
 
-def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str]:
-    """The token's user and session, which must both still be there: one query."""
+def claims_of(token: str, secret_key: str, *, expired_too: bool = False) -> dict[str, Any]:
+    """What a token says that we signed. Raises UnauthorizedError for any other."""
+    wanted = {"require_exp": True, "require_sub": True, "verify_exp": not expired_too}
     try:
-        claims = jwt.decode(
-            token,
-            secret_key,
-            algorithms=[_ALGORITHM],
-            options={"require_exp": True, "require_sub": True},
-        )
+        return dict(jwt.decode(token, secret_key, algorithms=[_ALGORITHM], options=wanted))
     except (JWTError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
         # jose lets pass what JSON and numbers raise: brackets in brackets, `"exp": Infinity`.
         raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
+
+
+def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str]:
+    """The token's user and session, which must both still be there: one query."""
+    claims = claims_of(token, secret_key)
     session_id = claims.get("sid")
     if claims.get("use") != _USE or not isinstance(session_id, str):
         raise UnauthorizedError("The token is for something else. Sign in at /token.")

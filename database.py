@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -305,15 +305,38 @@ def __getattr__(name: str) -> Any:
 async def _request_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
     read_only = request.method in {"GET", "HEAD"}
-    async with nullcontext() if read_only else database.writers:
-        session = database.open(read_only=read_only)  # says nothing to the database yet
+    session = database.open(read_only=read_only)  # says nothing to the database yet
+    async with nullcontext() if read_only else _turn_of(session, database.writers):
         try:
             yield session
         except BaseException:
             await _in_own_thread(session.close)
             raise
         if session.in_transaction():
+            request.state.commit_unheard = True  # until we know; see racer.web.idempotency
             await _in_own_thread(partial(_commit, session))
+            request.state.commit_unheard = False
+
+
+@asynccontextmanager
+async def _turn_of(session: Session, writers: asyncio.Semaphore) -> AsyncIterator[None]:
+    """A turn to write, as long as the session's transaction: a handler that ends it may wait for
+    hours afterwards, for the body of an upload."""
+    loop = asyncio.get_running_loop()
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            writers.release()
+
+    await writers.acquire()
+    event.listen(session, "after_commit", lambda _: loop.call_soon_threadsafe(end), once=True)
+    try:
+        yield
+    finally:
+        end()
 
 
 async def _in_own_thread(end: Callable[[], None]) -> None:

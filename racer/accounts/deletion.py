@@ -19,7 +19,16 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
 from auth import Visitor, get_account, visitor_of
-from models import Evaluation, Policy, Race, RaceStatus, TrainingRun, User, UserDroneModel
+from models import (
+    Evaluation,
+    Policy,
+    Race,
+    RaceStatus,
+    TrainingRun,
+    User,
+    UserDroneModel,
+    UserTrack,
+)
 from racer.accounts import audit, changes
 from racer.errors import ConflictError, NotFoundError
 
@@ -71,6 +80,9 @@ def _delete_row(state: State, username: str, token: str | None) -> tuple[bool, V
         _hold(session, user)
         found = _belongings(session, user)
         if not found:
+            tracks = select(UserTrack.id).where(UserTrack.user_id == user.id)
+            for track_id in session.scalars(tracks):
+                audit.record(session, "track.delete", track_id)
             audit.record(session, "account.delete", user.username)
             session.delete(user)
         return not found, visitor, found

@@ -11,7 +11,6 @@ several servers allow several times as many tries, and a restart forgets them.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from racer.errors import TooManyRequestsError
+from racer.web.callers import network_of
 
 MOST_KEYS = 10_000
 _LONGEST_DELAY_S = 2.0
@@ -104,16 +104,3 @@ class SignInLimits:
         self._guesses.take_back(f"{address} {account}", GUESSES.most)
         self._from_address.take_back(address)
         self._at_account.take_back(account)
-
-
-def network_of(address: str) -> str:
-    """Whose address it is: of IPv6 everybody has 2**64."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))

@@ -8,11 +8,11 @@ beyond its fields' own ranges.
 from __future__ import annotations
 
 from racer.accounts import audit, tokens
-from racer.accounts.signing_in import check_password, sign_in
+from racer.accounts.signing_in import check_password, limits_of, sign_in
 from racer.rewards.check import compile_source
 from schemas import DroneDetails
 
-__all__ = ["audit", "check_password", "check_reward", "sign_in", "tokens"]
+__all__ = ["audit", "check_password", "check_reward", "limits_of", "sign_in", "tokens"]
 
 
 def check_reward(details: DroneDetails) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import OAuth2PasswordRequestForm
 
 from auth import AnyVisitor
@@ -39,13 +40,18 @@ async def sign_in(
     summary="Stay signed in",
     responses=errors(s401="The token is wrong, old or used."),
 )
-def refresh(wanted: RefreshIn, request: Request) -> TokenOut:
+async def refresh(wanted: RefreshIn, request: Request) -> TokenOut:
     """New tokens for a refresh token, which counts once: one that comes again was stolen from
     somebody, and its session ends."""
     state = request.app.state
-    with state.database.session() as session:  # our own: a refusal is to be committed, too
-        audit.sweep(session, days=state.settings.audit_days)
-        told = tokens.renew(session, wanted.refresh_token, state.secret_key)
+
+    def renewed() -> TokenOut | None:
+        with state.database.session() as session:  # our own: a refusal is to be committed, too
+            audit.sweep(session, days=state.settings.audit_days)
+            return tokens.renew(session, wanted.refresh_token, state.secret_key)
+
+    async with state.database.writers:
+        told = await run_in_threadpool(renewed)
     if told is None:
         raise UnauthorizedError("The refresh token is wrong, expired or used. Sign in again.")
     return told

@@ -76,7 +76,7 @@ def _sweep(session: Session, user: User) -> None:
     old = old.limit(_AT_ONCE).with_for_update(skip_locked=True)
     session.execute(delete(SignIn).where(SignIn.id.in_(old)))
     theirs = select(SignIn.id).where(SignIn.user_id == user.id)
-    theirs = theirs.order_by(SignIn.created_at.desc(), SignIn.id).offset(MOST_SESSIONS - 1)
+    theirs = theirs.order_by(SignIn.expires_at.desc(), SignIn.id).offset(MOST_SESSIONS - 1)
     too_many = session.scalars(theirs.limit(_AT_ONCE)).all()
     if too_many:
         session.execute(delete(SignIn).where(SignIn.id.in_(too_many)))

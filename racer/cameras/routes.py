@@ -21,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 import crud
-from auth import TOKEN_LIFETIME_S, AnyVisitor, CurrentUser, Visitor, create_token, require_access
+from auth import TOKEN_LIFETIME_S, AnyVisitor, CurrentUser, Visitor, create_token, get_account
 from racer.cameras.service import CameraService
 from racer.errors import NotFoundError, RacerError
 from racer.sim.track import Track
@@ -83,8 +83,7 @@ async def _course(
 
     def grant(session: Session, visitor: Visitor) -> Track | None:
         signed_in(session, visitor)
-        owner = crud.get_user(session, username)
-        require_access(owner, visitor)
+        owner = get_account(session, username, visitor)
         model = crud.get_users_drone_model(session, owner, drone_id)
         details = DroneDetails.model_validate(model.drone_details)
         try:

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from fastapi import FastAPI
+from nicegui import background_tasks
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.orm import Session
 
@@ -98,10 +99,11 @@ class Backend:
         return account.username
 
     async def create_pilot(self, username: str, password: str) -> str:
-        """A new account, signed in. Raises FormError or AlreadyExistsError."""
+        """A new account, signed in. Raises FormError, AlreadyExistsError, TooManyRequestsError."""
         wanted = _parse(UserCreate, {"username": username, "password": password or None})
         if wanted.password is None and self.required:
             raise FormError({"password": _EVERYBODY_HAS_ONE})
+        await self._session.slow_down(wanted.username)
         password_hash = (
             await auth.in_bcrypt_thread(auth.hash_password, wanted.password)
             if wanted.password is not None
@@ -214,8 +216,9 @@ class Backend:
         self._seat.seen()
 
     def leave(self) -> None:
-        """The page is gone for good."""
+        """The page is gone for good, and its session with it."""
         self._control.pilots.leave(self._seat)
+        background_tasks.create(self._session.end(), name="console sign out")
 
     async def is_trained(self, drone_id: str) -> bool:
         """Whether a training of this drone model has finished and left a policy."""

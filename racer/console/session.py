@@ -19,7 +19,7 @@ from starlette.datastructures import State
 
 import auth
 import crud
-from racer.accounts.service import audit, sign_in, tokens
+from racer.accounts.service import audit, limits_of, sign_in, tokens
 from racer.errors import UnauthorizedError
 from racer.flight.authority import Account
 from racer.web.tokens import Admission, Grant
@@ -58,6 +58,11 @@ class PageSession:
         self._admission = await Admission.of(self._state, _use_of(username), token)
         self.token = token
         return self._admission.granted
+
+    async def slow_down(self, username: str) -> None:
+        """New accounts from one address come as slowly as tries to sign in. Raises
+        TooManyRequestsError."""
+        await asyncio.sleep(limits_of(self._state).try_to(username, self._address))
 
     async def lapse(self) -> str | None:
         """Why it is over, if it is: signed out elsewhere, or the account is protected by now."""
@@ -105,8 +110,7 @@ class PageSession:
 
 def _use_of(username: str) -> Grant[Account]:
     def grant(session: Session, visitor: auth.Visitor) -> Account:
-        user = crud.get_user(session, username)
-        auth.require_access(user, visitor)
+        user = auth.get_account(session, username, visitor)
         return Account(user.id, user.username)
 
     return grant

@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-import crud
-from auth import Visitor, require_access
+from auth import Visitor, get_account
 from racer.control.pilots import Pilot, Pilots
 from racer.errors import RacerError
 from racer.flight.authority import Account
@@ -33,11 +32,8 @@ def account_named(username: str) -> Grant[Account | None]:
 
     def grant(session: Session, visitor: Visitor) -> Account | None:
         signed_in(session, visitor)
-        owner = crud.get_user(session, username) if username else visitor.user
-        if owner is None:
-            return None
-        require_access(owner, visitor)
-        return Account(owner.id, owner.username)
+        owner = get_account(session, username, visitor) if username else visitor.user
+        return None if owner is None else Account(owner.id, owner.username)
 
     return grant
 

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import crud
-from auth import AnyVisitor, NamedAccount, Somebody, Visitor, VisitorDep
+from auth import Admitted, AnyVisitor, NamedAccount, Somebody, Visitor, VisitorDep
 from database import SessionDep
 from models import UserTrack
 from racer.accounts.service import audit
@@ -167,7 +167,7 @@ def _place(info: courses.TrackInfo) -> str:
     responses=_SENT | _PROTECTED,
     openapi_extra={"requestBody": _BODY["requestBody"] | {"required": False}},  # nothing is a text
 )
-def validate_track(sent: Sent, _visitor: VisitorDep) -> TrackCheck:
+def validate_track(sent: Sent, _admitted: Admitted) -> TrackCheck:
     """Everything that is wrong with the text, or what a list would show of it. Keeps nothing."""
     try:
         track = _read(sent).track

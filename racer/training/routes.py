@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 import crud
-from auth import NamedAccount, Visitor, VisitorDep, require_access
+from auth import Admitted, NamedAccount, Visitor, VisitorDep, require_access
 from database import SessionDep
 from racer.errors import InvalidInputError, NotFoundError, RacerError
 from racer.rewards.check import check
@@ -110,7 +110,7 @@ async def sweep(
 
 
 @router.post("/reward-functions/validate", summary="Check a reward function", responses=_PROTECTED)
-def validate_reward(_visitor: VisitorDep, body: RewardFunction) -> list[DiagnosticOut]:
+def validate_reward(_admitted: Admitted, body: RewardFunction) -> list[DiagnosticOut]:
     """What is wrong with the text, and where; an empty list when there is nothing to say.
 
     Nothing of it runs. Warnings do not keep a drone model from being trained with it.
@@ -153,7 +153,7 @@ def _trained_by(drone_id: str | None) -> Grant[None]:
         if model is None and visitor.user is None:
             return
         if model is None or not (visitor.user is None or visitor.may_use(model.user)):
-            raise NotFoundError(f"There is no drone model {drone_id[:64]!r}.")
+            raise NotFoundError(crud.no_drone_model(drone_id))
         require_access(model.user, visitor)
 
     return grant

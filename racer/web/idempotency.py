@@ -32,6 +32,7 @@ from auth import visitor_of
 from database import Database
 from racer.errors import UnauthorizedError
 from racer.web import kept_answers
+from racer.web.callers import bearer_of, network
 from racer.web.errors import Problem
 from racer.web.kept_answers import Kept, Name
 
@@ -87,7 +88,8 @@ class Idempotent:
         secret: bytes = state.secret_key.encode()
         body = _Body(receive, secret)
         try:
-            name, kept = await run_in_threadpool(_claimed, scope, key, secret)
+            async with state.database.writers:
+                name, kept = await run_in_threadpool(_claimed, scope, key, secret)
         except UnauthorizedError:  # the route says what is wrong with the token
             await self.app(scope, receive, send)
             return
@@ -111,14 +113,14 @@ class Idempotent:
         async def kept_send(message: Message) -> None:
             answer.add(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                await _settle(database, name, answer, body)
+                await _settle(database, name, answer, body, unsure=_is_unsure(scope))
                 for held in answer.messages:
                     await send(held)
 
         try:
             await self.app(scope, body.receive, kept_send)
         except Exception:  # it becomes a 500 outside; a cancelled one stays taken
-            await _settle(database, name, _Answer(), body)
+            await _settle(database, name, _Answer(), body, unsure=_is_unsure(scope))
             raise
 
 
@@ -182,10 +184,10 @@ def _claimed(scope: Scope, key: str, secret: bytes) -> _Claim:
     """Take the key, or tell what is kept under it. Raises UnauthorizedError."""
     database: Database = scope["app"].state.database
     with database.session() as session:
-        who = f"address {(scope.get('client') or ('nobody',))[0]}"
-        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            user = visitor_of(session, token.strip(), scope["app"].state).user
+        who = network(scope)
+        token = bearer_of(scope)
+        if token is not None:
+            user = visitor_of(session, token, scope["app"].state).user
             if user is not None:  # an id may be given again
                 who = f"user {user.id} {user.username} {user.created_at.isoformat()}"
         asked = [who, scope["method"], scope["path"], scope["query_string"].decode("latin-1"), key]
@@ -237,15 +239,23 @@ def _not_yet(kept: Kept) -> Problem:
     )
 
 
-async def _settle(database: Database, name: Name, answer: _Answer, body: _Body) -> None:
-    """Keep the answer of what was done; free the key of what was not."""
-    done = 200 <= answer.status < 300
+def _is_unsure(scope: Scope) -> bool:
+    """Whether the answer to the request's COMMIT was lost: its rows may be there."""
+    return bool(scope.get("state", {}).get("commit_unheard"))
+
+
+async def _settle(
+    database: Database, name: Name, answer: _Answer, body: _Body, *, unsure: bool
+) -> None:
+    """Keep the answer of what was done; free the key of what was not. While nobody knows, it stays
+    taken."""
     try:
-        if not done:
-            await run_in_threadpool(kept_answers.release, database, name)
-            return
-        kept = Kept(answer.status, body.fingerprint, answer.headers, answer.body)
-        await run_in_threadpool(kept_answers.keep, database, name, kept)
+        async with database.writers:
+            if 200 <= answer.status < 300:
+                kept = Kept(answer.status, body.fingerprint, answer.headers, answer.body)
+                await run_in_threadpool(kept_answers.keep, database, name, kept)
+            elif not unsure:
+                await run_in_threadpool(kept_answers.release, database, name)
     except SQLAlchemyError as error:  # the client hears how it went all the same
         log.warning("answer_not_kept", error=repr(error))
 

@@ -16,9 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from racer.errors import RacerError, TooManyRequestsError, UnavailableError
+from racer.web.callers import SCHEME, bearer_of
 from racer.web.errors import problem_of
 from racer.web.origins import refuse_socket
-from racer.web.tokens import SCHEME, Admission, Grant, bearer_of
+from racer.web.tokens import Admission, Grant
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,7 @@ def _whose(socket: WebSocket, admission: Admission[T]) -> int | str:
 
 
 def _token(socket: WebSocket) -> str | None:
-    if (token := bearer_of(socket)) is not None:
+    if (token := bearer_of(socket.scope)) is not None:
         return token
     protocol, *rest = socket.scope.get("subprotocols") or [""]
     return rest[0] if protocol == SCHEME and rest else None

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
 import structlog
-from fastapi.security.utils import get_authorization_scheme_param
 from jose import jwt
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -27,12 +26,12 @@ from starlette.requests import HTTPConnection
 
 from auth import Visitor, user_of, visitor_of
 from racer.errors import NotFoundError, UnauthorizedError
+from racer.web.callers import bearer_of
 
 log = structlog.get_logger(__name__)
 
 LOOK_S = 10.0  # how soon a revoked token is noticed
 STREAM_COOKIE = "racer_stream"
-SCHEME = "bearer"
 _EXPIRED = "The token has expired. Sign in again."
 _NOBODY = "Sign in first: send the token from /token as a bearer token."
 
@@ -45,12 +44,6 @@ def signed_in(_session: Session, visitor: Visitor) -> None:
     """A grant: for everybody, and with AUTH_MODE=required for every account."""
     if visitor.user is None and not visitor.open_accounts:
         raise UnauthorizedError(_NOBODY)
-
-
-def bearer_of(connection: HTTPConnection) -> str | None:
-    """The token of the Authorization header."""
-    scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
-    return token if scheme.lower() == SCHEME else None
 
 
 class Admission(Generic[T]):
@@ -144,7 +137,7 @@ async def admit_viewer(connection: HTTPConnection, grant: Grant[T]) -> Admission
     Raises as `Admission.of`.
     """
     state: State = connection.app.state
-    if (token := bearer_of(connection)) is not None:
+    if (token := bearer_of(connection.scope)) is not None:
         return await Admission.of(state, grant, token)
 
     def by_cookie(session: Session, cookie: str | None) -> Visitor:

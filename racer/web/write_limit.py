@@ -13,10 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import structlog
-from jose import JWTError, jwt
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from auth import claims_of
+from racer.errors import UnauthorizedError
+from racer.web.callers import bearer_of, network
 from racer.web.errors import Problem
 
 log = structlog.get_logger(__name__)
@@ -89,17 +90,11 @@ def _who(scope: Scope) -> str:
 
     A token that anybody could make up would be a new bucket each time.
     """
-    address = f"address {(scope.get('client') or ('unknown',))[0]}"
-    scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return address
+    token = bearer_of(scope)
+    if token is None:
+        return network(scope)
     try:
-        claims = jwt.decode(
-            token.strip(),
-            scope["app"].state.secret_key,
-            algorithms=["HS256"],
-            options={"verify_exp": False},
-        )
-    except JWTError:  # the route will say what is wrong with it
-        return address
+        claims = claims_of(token, scope["app"].state.secret_key, expired_too=True)
+    except UnauthorizedError:  # the route will say what is wrong with it
+        return network(scope)
     return f"user {claims.get('uid')}"
