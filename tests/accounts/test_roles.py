@@ -133,7 +133,7 @@ def test_where_everybody_signs_in_a_first_password_is_an_admins_to_give(
 def test_a_new_account_is_a_pilots_and_says_so_to_its_owner_alone(client: TestClient) -> None:
     eve = sign_up(client, "eve")
     assert client.get("/users/me", headers=eve).json()["role"] == "pilot"
-    assert set(client.get("/users/eve").json()) == {"id", "username", "drone_models"}
+    assert set(client.get("/users/eve", headers=eve).json()) == {"id", "username", "drone_models"}
 
 
 def test_roles_are_given_by_admins_only(client: TestClient) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 
 import httpx
 
@@ -63,6 +65,38 @@ def test_drone_models_of_one_title_are_apart(service: Service) -> None:
     assert len({model["drone_id"] for model in made}) == CLIENTS
     listed = said(service.http.get("/users/tina"))["drone_models"]
     assert {model["id"] for model in listed} == {model["id"] for model in made}
+
+
+def test_keys_of_many_creates_do_not_stand_in_each_others_way(service: Service) -> None:
+    """A key is claimed and settled in transactions of its own, before and after the create's."""
+    service.http.post("/users/", json={"username": "kim"})
+    wanted = {"title": "Keyed", "drone_details": {}}
+
+    def create(own: httpx.Client, number: int) -> httpx.Response:
+        headers = {"Idempotency-Key": f"key {number}".replace(" ", "-")}
+        first = said(own.post("/users/kim/drone-models/", json=wanted, headers=headers))
+        again = own.post("/users/kim/drone-models/", json=wanted, headers=headers)
+        assert said(again)["id"] == first["id"]
+        return again
+
+    at_once(service, create)
+    assert len(said(service.http.get("/users/kim"))["drone_models"]) == CLIENTS
+
+
+def test_slow_uploads_hold_nobodys_turn_to_write(service: Service) -> None:
+    """More of them than write at a time; their bodies never come."""
+    service.http.post("/users/", json={"username": "una"})
+    url = service.http.base_url
+    head = (
+        f"POST /users/una/policies HTTP/1.1\r\nHost: localhost:{url.port}\r\n"
+        "Content-Type: application/zip\r\nContent-Length: 1000\r\n\r\nPK"
+    )
+    with ExitStack() as stack:
+        for _ in range(20):
+            caller = socket.create_connection((url.host, url.port), timeout=10)
+            stack.enter_context(closing(caller)).sendall(head.encode())
+        for number in range(20):
+            said(service.http.post("/users/", json={"username": f"quick {number}"}))
 
 
 def test_many_writers_all_get_their_turn(service: Service) -> None:

@@ -283,7 +283,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
     "tables in tables": (deep(100), "tables in each other"),
     "more tables in tables": (deep(400), "depth"),
     "another drone's observations": (manifest(lambda t: t["observation"].pop()), "observation"),
-    "half a surrogate pair": (manifest(lambda t: t.update(name="\ud800")), "name"),
+    "half a surrogate pair": (manifest(lambda t: t.update(name="\ud800")), "Unicode"),
     "weights in another file": (reads_a_file, "another file"),
     "a loop": (graph([LOOP]), "'Loop'"),
     "squares of the batch": (graph(HUGE), "instead of"),

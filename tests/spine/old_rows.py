@@ -54,7 +54,9 @@ def _counted(column: sa.Column[Any]) -> bool:
 def _value(table: sa.Table, column: sa.Column[Any], number: int) -> Any:
     if column.foreign_keys:
         return _key(next(iter(column.foreign_keys)).column, number)
-    if column.name == "status":
+    if column.name == "role":
+        return "admin"
+    if column.name == "status" and isinstance(column.type, sa.String):
         return STATUSES.get(table.name, "finished")
     if column.name == "id":
         return _key(column, number)
@@ -64,13 +66,14 @@ def _value(table: sa.Table, column: sa.Column[Any], number: int) -> Any:
         sa.Float: lambda: number + 0.25,
         sa.Boolean: lambda: True,
         sa.DateTime: lambda: MADE + timedelta(days=number),
+        sa.LargeBinary: lambda: b"\x00\xff" * number,
         sa.JSON: lambda: {"naïve \U0001f681": [number, 0.1, None]},
     }[_kind(column.type)]
     return made()
 
 
 def _kind(of: sa.types.TypeEngine[Any]) -> type[sa.types.TypeEngine[Any]]:
-    kinds = (sa.JSON, sa.Boolean, sa.DateTime, sa.Float, sa.Integer, sa.String)
+    kinds = (sa.JSON, sa.LargeBinary, sa.Boolean, sa.DateTime, sa.Float, sa.Integer, sa.String)
     return next(kind for kind in kinds if isinstance(of, kind))
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.testclient import TestClient
 
 from racer.cameras.routes import MjpegResponse
 from racer.settings import Settings
 from racer.web.app import assemble, spine
+from racer.web.tokens import Admission, signed_in
 
 TEXT = "a line of some length\n" * 100
 GZIP = {"Accept-Encoding": "gzip"}
@@ -56,12 +57,12 @@ def routes() -> APIRouter:
         return StreamingResponse(parts(), media_type=kind)
 
     @router.get("/camera")
-    async def camera() -> MjpegResponse:
+    async def camera(request: Request) -> MjpegResponse:
         async def frames() -> Any:
             yield b"\xff\xd8" + b"jpeg" * 1000
             await asyncio.Event().wait()
 
-        return MjpegResponse(frames())
+        return MjpegResponse(frames(), await Admission.of(request.app.state, signed_in, None))
 
     return router
 
@@ -127,7 +128,7 @@ def test_a_long_one_is_compressed_in_a_thread(plain: TestClient) -> None:
 def port(app: FastAPI) -> Iterator[int]:
     """A real server: a test client waits for the end of a stream."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, lifespan="on", log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
@@ -147,7 +148,9 @@ def test_a_streams_first_part_arrives_at_once_and_as_it_is(port: int, path: str)
             (b"\xff\xd8jpegjpeg", b"\r\n--frame\r\n") if path == "/camera" else (b"some length",)
         )
         while not all(part in received for part in wanted):  # the stream never ends
-            received += caller.recv(65536)
+            part = caller.recv(65536)
+            assert part, f"it ended: {received!r}"
+            received += part
         assert b"content-encoding" not in received.lower()
 
 

@@ -72,7 +72,9 @@ def test_a_request_and_its_statements_are_told(
     with running(tmp_path, endpoint) as client:
         client.post("/users/", json={"username": "ada", "password": "correct horse"})
         parent = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "X-Request-ID": "mine"}
-        assert client.get("/users/ada", headers=parent).status_code == 200
+        token = client.post("/token", data={"username": "ada", "password": "correct horse"}).json()
+        signed_in = {"Authorization": f"Bearer {token['access_token']}"}
+        assert client.get("/users/ada", headers=parent | signed_in).status_code == 200
         client.get("/livez")
     asked = [span for span in spans if span.trace_id.hex() == TRACE]
     [request] = [span for span in asked if span.name == "GET /users/{username}"]
@@ -90,6 +92,7 @@ def test_a_request_and_its_statements_are_told(
     assert "INSERT INTO users" in everything
     assert "correct horse" not in everything
     assert "$2b$" not in everything  # a password's hash is a value
+    assert token["access_token"] not in everything
     assert "livez" not in everything
 
 

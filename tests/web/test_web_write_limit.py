@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,3 +97,11 @@ def test_no_limit_when_it_is_set_to_0(tmp_path: Any) -> None:
     with TestClient(app, base_url="http://localhost") as client:
         for number in range(30):
             assert client.post("/users/", json={"username": f"p{number}"}).status_code == 200
+
+
+def test_no_token_is_too_strange_to_be_counted(limited: TestClient) -> None:
+    """Its header is parsed before its signature is looked at."""
+    nested = base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=")
+    for token in (f"{nested}.x.y", "x", "..", "\x7f"):
+        answer = limited.post("/users/", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 422  # there is no body; the account is another question
