@@ -89,8 +89,8 @@ def test_slow_uploads_hold_nobodys_turn_to_write(service: Service) -> None:
     url = service.http.base_url
     head = (
         f"POST /users/una/policies HTTP/1.1\r\nHost: localhost:{url.port}\r\n"
-        "Content-Type: application/zip\r\nContent-Length: 1000\r\n\r\nPK"
-    )
+        "Content-Type: application/zip\r\nContent-Length: 100000\r\n\r\n"
+    ) + "P" * 40_000  # which gives the rest some two minutes to come
     with ExitStack() as stack:
         for _ in range(20):
             caller = socket.create_connection((url.host, url.port), timeout=10)
