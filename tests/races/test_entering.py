@@ -192,7 +192,7 @@ def test_a_full_disk_of_the_database_leaves_neither(tmp_path: Path) -> None:
                 policy = rig.keep("ada", 5.0)
                 fill_up(database / "other")
                 full = await rig.enter(race["id"], policy)
-                assert full.status_code == 503, full.text
+                assert full.status_code == 507, full.text
                 assert (rig.copies(race["id"]), rig.staged()) == ([], [])
                 assert (await rig.http.get(f"/races/{race['id']}")).json()["entries"] == []
                 (database / "other").unlink()

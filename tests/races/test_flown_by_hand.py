@@ -34,9 +34,9 @@ def way() -> list[Vector]:
     return [*line, tuple((last.position + last.axes[0]).tolist())]
 
 
-async def who(rig: Rig, username: str) -> dict[str, Any]:
+async def who(rig: Rig, username: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """As heartbeats name an account."""
-    user = (await rig.http.get(f"/users/{username}")).json()
+    user = (await rig.http.get(f"/users/{username}", headers=headers)).json()
     return {"id": user["id"], "username": username}
 
 
@@ -156,7 +156,7 @@ def test_only_the_account_that_flew_enters_its_flight(settings: Settings) -> Non
             ada = await rig.account("ada", password=True)
             eve = await rig.account("eve", password=True)
             await rig.account("bob")
-            flight = fly(rig, await who(rig, "ada"))
+            flight = fly(rig, await who(rig, "ada", ada))
             race = await rig.race("bob")
             assert (await enter(rig, race["id"], flight, "ada")).status_code == 401
             assert (await enter(rig, race["id"], flight, None)).status_code == 401

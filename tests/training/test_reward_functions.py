@@ -51,7 +51,7 @@ def test_complaints_have_line_column_message_and_severity(client: TestClient) ->
 @pytest.mark.parametrize(
     "source",
     ["", "\0", "__import__('os').system('id')", "9**9**9", "while True: pass", "(" * 60_000,
-     "#" * (1 << 20), "é" * 300_000, "'" * 70_000],
+     "#" * 1_000_000, "é" * 300_000, "'" * 70_000],
     ids=lambda text: text[:12].encode().hex() or "nothing",
 )  # fmt: skip
 def test_an_attack_gets_a_polite_answer_quickly(client: TestClient, source: str) -> None:
