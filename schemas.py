@@ -356,6 +356,8 @@ def _no_text(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_check_text)]
+_Description = Annotated[Text, Field(max_length=10_000)]
+_Epochs = Annotated[int, Field(ge=1, le=1000)]
 
 
 class UserCreate(BaseModel):
@@ -377,8 +379,13 @@ class DroneModelCreate(BaseModel):
     """A drone model to configure and train."""
 
     title: Text = Field(max_length=200, examples=["First laps"])
-    description: Annotated[Text, BeforeValidator(_no_text)] = Field("", max_length=10_000)
-    training_epochs: Annotated[int, BeforeValidator(_default_epochs)] = Field(20, ge=1, le=1000)
+    description: Annotated[
+        _Description, BeforeValidator(_no_text, json_schema_input_type=_Description | None)
+    ] = ""
+    training_epochs: Annotated[
+        _Epochs,
+        BeforeValidator(_default_epochs, json_schema_input_type=_Epochs | Literal[""] | None),
+    ] = 20
     drone_details: DroneDetails = Field(default_factory=DroneDetails)
 
 

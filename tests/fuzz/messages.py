@@ -8,16 +8,17 @@ import functools
 import hashlib
 import hmac
 import json
-import time
-from types import SimpleNamespace
+import tempfile
 from typing import Any
 
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
+from starlette.datastructures import State
 
 import crud
-from auth import create_token, visitor_of
+from auth import claims_of, visitor_of
+from database import Database
 from models import Base, Policy, Race
+from racer.accounts import tokens
+from racer.control.accounts import SignIn, account_named
 from racer.control.events import Events
 from racer.control.pilots import Pilots
 from racer.control.sockets import ControlSession
@@ -35,6 +36,7 @@ from racer.settings import Settings
 from racer.tracks import queries as tracks
 from racer.web import ids, paging
 from racer.web.origins import host_allowed, origin_allowed
+from racer.web.tokens import Admission
 from schemas import clean_username
 from tests.fuzz.mutate import decoded, encoded
 
@@ -71,17 +73,20 @@ def socket_frame(data: bytes) -> None:
 
 
 async def _take(text: str) -> None:
-    events = Events()
-    control = _Control(events)
-    session = ControlSession(_Socket(), control, "ada")  # type: ignore[arg-type]
-    with control.pilots.pilot("ada") as session._pilot:
+    control = _Control(Events())
+    admission = await Admission.of(_state(), account_named(""), _good_token())
+    session = ControlSession(_Socket(), control, admission)  # type: ignore[arg-type]
+    with control.pilots.pilot("ada", admission.granted) as pilot:
+        session._pilot = pilot
+        session._sign_in = SignIn(admission, control.pilots, pilot, session._answers.put)
         await session._take(text)
-        for task in list(session._flights):
+        for task in (*session._flights, *filter(None, [session._sign_in._renewing])):
             await task
         answers = [session._answers.get_nowait() for _ in range(session._answers.qsize())]
     for answer in answers:
         assert len(json.dumps(answer, allow_nan=False)) < 4096
-    if any(answer["type"] == "error" for answer in answers):
+    refusals = ("error", None), ("token", False)
+    if any((answer["type"], answer.get("ok")) in refusals for answer in answers):
         raise InvalidInputError("refused")
 
 
@@ -152,7 +157,11 @@ def _settings() -> Settings:
 
 def token(data: bytes) -> None:
     """A bearer token."""
-    _visit(decoded(data))
+    state = _state()
+    with state.database.session(read_only=True) as session:
+        visitor = visitor_of(session, decoded(data), state)
+        assert visitor.user is not None
+        assert visitor.user.username == "ada"
 
 
 def claims(data: bytes) -> None:
@@ -164,7 +173,7 @@ def claims(data: bytes) -> None:
         raise RefusedClaimsError from error
     signed = ".".join(map(_encoded, parts))
     signature = hmac.new(KEY.encode(), signed.encode(), hashlib.sha256).digest()
-    _visit(f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}")
+    token(encoded(f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"))
 
 
 class RefusedClaimsError(Exception):
@@ -175,28 +184,30 @@ def _encoded(text: str) -> str:
     return base64.urlsafe_b64encode(encoded(text)).decode().rstrip("=")
 
 
-def _visit(text: str) -> None:
-    state = SimpleNamespace(secret_key=KEY, settings=SimpleNamespace(auth_mode="open"))
-    with Session(_engine()) as session:
-        visitor = visitor_of(session, text, state)  # type: ignore[arg-type]
-        assert visitor.user is not None
-        assert visitor.user.username == "ada"
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="toledo-racer-fuzz-")
 
 
 @functools.cache
-def _engine() -> Any:
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
+def _state() -> State:
+    """Of an app with one account."""
+    database = Database(f"sqlite:///{_folder().name}/fuzz.db")
+    Base.metadata.create_all(database.engine)
+    with database.session() as session:
         crud.create_user(session, "ada", password_hash="$2b$12$" + "x" * 53)
-        session.commit()
-    return engine
+    return State({"secret_key": KEY, "settings": _settings(), "database": database})
+
+
+@functools.cache
+def _good_token() -> str:
+    with _state().database.session() as session:
+        return tokens.begin(session, crud.get_user(session, "ada"), KEY).access_token
 
 
 def token_corpus() -> tuple[bytes, ...]:
     """A good one, and what strangers try."""
-    with Session(_engine()) as session:
-        good = create_token(crud.get_user(session, "ada"), KEY)
+    good = _good_token()
     header, body, signature = good.split(".")
     unsigned = _encoded('{"alg":"none","typ":"JWT"}')
     deep = _encoded("[" * 20_000)
@@ -208,10 +219,14 @@ def token_corpus() -> tuple[bytes, ...]:
 
 def claims_corpus() -> tuple[bytes, ...]:
     """Header and claims of a good token."""
-    now = int(time.time())
-    content = {"sub": "ada", "uid": 1, "iat": now, "exp": now + 10_000}
+    content = claims_of(_good_token(), KEY)
     headers = ({"alg": "HS256", "typ": "JWT"}, {"alg": "HS256", "kid": "a", "crit": ["b64"]})
     return tuple(encoded(json.dumps([header, content])) for header in headers)
+
+
+def frame_corpus() -> tuple[bytes, ...]:
+    """Of `/ws/control`, with a fresh token."""
+    return FRAMES + WORDS + _texts(f"token {_good_token()}")
 
 
 def _texts(*values: str | dict[str, Any]) -> tuple[bytes, ...]:

@@ -67,7 +67,7 @@ def table() -> Mapping[str, _Row]:
             mutate.as_json,
         ),
         (
-            Parser("socket_frame", m.socket_frame, (InvalidInputError,), m.FRAMES + m.WORDS, 0.12),
+            Parser("socket_frame", m.socket_frame, (InvalidInputError,), m.frame_corpus(), 0.12),
             mutate.as_json,
         ),
         (
