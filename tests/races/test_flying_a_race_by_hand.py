@@ -85,7 +85,7 @@ def test_a_flight_by_hand_races_a_policy(tmp_path: Path, compile_cache: Path) ->
             flown(process, address, token)
             flights = wait_for(
                 "the recording",
-                lambda: said(client.get("/users/ada/flights"))["flights"],
+                lambda: said(client.get("/users/ada/flights", headers=ada))["flights"],
                 timeout_s=60,
                 every_s=1.0,
             )
