@@ -17,6 +17,7 @@ from auth import (
     CurrentUser,
     NamedAccount,
     Somebody,
+    VisitDep,
     VisitorDep,
     get_account,
     hash_password,
@@ -113,14 +114,13 @@ def read_me(user: CurrentUser, reading: ReadingDep) -> Response:
     response_model=UserOut,
     responses=errors(s401=_PROTECTED, s404=_UNKNOWN_USER),
 )
-def read_user(
-    username: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
-) -> Response:
+def read_user(username: str, visit: VisitDep, reading: ReadingDep) -> Response:
     """The account and its drone models."""
-    account, models = crud.account_and_models(session, username)
+    with visit.reading() as (session, visitor):
+        account, models = crud.account_and_models(session, username)
     require_access(account, visitor, missing=crud.no_user(username))
     told = {"id": account.id, "username": account.username, "drone_models": models}
-    return reading.answer_and_close(session, UserOut.model_validate(told))
+    return reading.answer(UserOut.model_validate(told))
 
 
 @router.get(
@@ -173,14 +173,15 @@ def create_drone_model(
     responses=errors(s401=_PROTECTED, s404="No such user, or no such drone model of that user."),
 )
 def read_drone_model(
-    username: str, drone_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
+    username: str, drone_id: str, visit: VisitDep, reading: ReadingDep
 ) -> Response:
     """By the user's name and the model's UUID."""
-    account, found = crud.account_and_models(session, username, drone_id)
+    with visit.reading() as (session, visitor):
+        account, found = crud.account_and_models(session, username, drone_id)
     require_access(account, visitor, missing=crud.no_user(username))
     if not found:
         raise crud.no_model_of(account, drone_id)
-    return reading.answer_and_close(session, DroneModelOut.model_validate(found[0]))
+    return reading.answer(DroneModelOut.model_validate(found[0]))
 
 
 @router.post(

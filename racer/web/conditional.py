@@ -15,7 +15,6 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Response
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
 from racer.errors import PreconditionFailedError
 
@@ -49,15 +48,6 @@ class Reading(_Answering):
         if held is not None:
             return Response(status_code=304, headers={"ETag": held})
         return self._answer(content, tag)
-
-    def answer_and_close(self, session: Session, shown: BaseModel) -> Response:
-        """For what is read much: ends the reading `session` in the handler's thread.
-
-        Otherwise that takes a thread of its own, and every visit of the thread pool costs about as
-        much as the query.
-        """
-        session.close()
-        return self.answer(shown)
 
 
 class Writing(_Answering):
