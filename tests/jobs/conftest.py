@@ -40,8 +40,8 @@ class Bench:
     database: Database
     data_dir: Path
 
-    def service(self, kind: JobKind = FAKE, *, max_jobs: int = 1) -> JobService:
-        settings = Settings(_env_file=None, data_dir=self.data_dir, max_jobs=max_jobs)
+    def service(self, kind: JobKind = FAKE, **changes: Any) -> JobService:
+        settings = Settings(_env_file=None, data_dir=self.data_dir, **changes)
         return JobService(settings, self.database.session_factory, [kind])
 
     def submit(self, *, owner_id: int = 0, **config: Any) -> str:
