@@ -27,6 +27,7 @@ from typing import IO, Self
 
 import structlog
 
+from racer.errors import UnavailableError
 from racer.files import sync_folder
 
 _MARK = ".unrecorded"
@@ -171,6 +172,19 @@ def doubt(folder: Path) -> None:
 def confirm(folder: Path) -> None:
     """There is a row: the folder stays."""
     (folder / _MARK).unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_in_words(what: str) -> Iterator[None]:
+    """OSErrors become UnavailableErrors that say what the server cannot keep: policy, entry."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("disk_refuses", what=what, error=str(error))
+        raise UnavailableError(
+            f"The server cannot keep the {what}: {error.strerror}. Make room in its DATA_DIR, then "
+            "try again."
+        ) from error
 
 
 def size_of(folder: Path, *, block_bytes: int = 1) -> int:

@@ -32,8 +32,8 @@ class Room:
         self._store, self._folders, self._most_bytes = store, folders, most_bytes
         self._changed = True  # since it was measured
 
-    def is_less(self) -> None:
-        """A job has ended."""
+    def job_ended(self) -> None:
+        """There may be too much."""
         self._changed = True
 
     async def keep(self) -> None:

@@ -124,8 +124,9 @@ class Workers(Executor[Attempt, End]):
             fallen = partial(leases.end, tell=False)
             status = await self._store.write_patiently(fallen, attempt, _stumbled(fault))
         if status is not None:
-            await asyncio.to_thread(confirm, self.folder_of(attempt.id))
-            self._room.is_less()
+            with suppress(OSError):  # the next start does it, too
+                await asyncio.to_thread(confirm, self.folder_of(attempt.id))
+            self._room.job_ended()
             again = status is JobStatus.QUEUED
             log.info("job_interrupted" if again else "job_ended", id=attempt.id,
                      attempt=attempt.number, kind=attempt.kind.name, status=status.value,

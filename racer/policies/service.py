@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, Self
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -32,22 +31,20 @@ from racer.errors import (
     RacerError,
     UnavailableError,
 )
-from racer.files import copy_new
-from racer.folders import Folders, Staging, confirm, doubt, size_of
+from racer.folders import Folders, Staging, confirm, disk_in_words, doubt, size_of
 from racer.jobs.store import Store
-from racer.policies import queries
+from racer.policies import contents, queries
 from racer.policies.child import Tasks
 from racer.policies.queries import NewPolicy, PolicyView, RunFacts
 from racer.policies.schemas import ExportFormat, Origin
-from racer.policy.archive import MAX_ARCHIVE_BYTES, read_network, write_archive
-from racer.policy.manifest import MANIFEST_FILE, POLICY_FILE, WEIGHTS_FILE
+from racer.policy.archive import read_network
+from racer.policy.manifest import POLICY_FILE, WEIGHTS_FILE
 from racer.settings import Settings
 from racer.web.ids import is_id
 
 LOOK_S = 5.0  # between looks for runs that finished
 _RETRY_S = 60.0  # after a full disk
 _LONGEST_NAME = 200  # the column's
-_IN_MEMORY = 1 << 20  # of an archive that is sent; the rest goes to a file
 
 log = structlog.get_logger(__name__)
 
@@ -111,11 +108,11 @@ class PolicyService:
         UnavailableError when the disk is full.
         """
         run = await self._store.read(queries.run_facts, run_id)
-        with _disk_in_words():
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 source = self._runs_dir / run.run_id
                 task = await asyncio.to_thread(
-                    _collect, source, staging.folder, finished=run.finished
+                    contents.collect, source, staging.folder, finished=run.finished
                 )
                 found = await self._tasks.run(task, staging.folder)
                 name = _clean(run.title)
@@ -132,10 +129,10 @@ class PolicyService:
         its manifest's. Raises InvalidInputError that says what is wrong with it, ConflictError
         when the user has too many, UnavailableError when the disk is full.
         """
-        with _disk_in_words():
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 archive = staging.folder / "upload.zip"
-                await _spool(chunks, archive)
+                await contents.spool(chunks, archive)
                 found = await self._tasks.run("unpack", archive, staging.folder)
                 await asyncio.to_thread(archive.unlink)
                 return await self._record(
@@ -164,7 +161,7 @@ class PolicyService:
     async def archive(self, policy_id: str, *, sha256: str) -> IO[bytes]:
         """The policy as a zip that `upload` takes, from its beginning. Raises NotFoundError when
         its files are gone, UnavailableError when they are damaged."""
-        return await asyncio.to_thread(_archived, self.folder_of(policy_id), sha256)
+        return await asyncio.to_thread(contents.archived, self.folder_of(policy_id), sha256)
 
     async def export(
         self, policy_id: str, wanted: ExportFormat, *, sha256: str
@@ -183,7 +180,7 @@ class PolicyService:
             with suppress(FileNotFoundError):  # an upload has none
                 return WEIGHTS_FILE, await asyncio.to_thread((folder / WEIGHTS_FILE).open, "rb")
         name = WEIGHTS_FILE if wanted == "safetensors" else "openvino.zip"
-        with _disk_in_words():
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 made = staging.folder / name
                 await self._tasks.run(wanted, folder, made)
@@ -273,61 +270,6 @@ class PolicyService:
 
     def _recorded(self, policy_ids: Collection[str]) -> set[str]:
         return self._store.read_here(queries.recorded, policy_ids)
-
-
-def _collect(run: Path, into: Path, *, finished: bool) -> str:
-    """Copy what a run has of a policy; the task that makes it whole. While a run trains only its
-    weights are sure to be of one epoch."""
-    ready = [run / name for name in (POLICY_FILE, MANIFEST_FILE)]
-    weights = run / WEIGHTS_FILE
-    whole = all(path.is_file() for path in ready)
-    if whole and (finished or not weights.is_file()):
-        task, wanted = "check", [*ready, *([weights] if weights.is_file() else [])]
-    elif weights.is_file():
-        task, wanted = "export", [weights]
-    else:
-        raise ConflictError("The run has no policy yet: it has not finished an epoch.")
-    try:
-        for path in wanted:
-            copy_new(path, into / path.name)
-    except FileNotFoundError as error:
-        raise ConflictError("The run was deleted meanwhile.") from error
-    return task
-
-
-async def _spool(chunks: AsyncIterable[bytes], path: Path) -> None:
-    """Write what comes to a file, as far as a policy's archive may go."""
-    size = 0
-    with await asyncio.to_thread(path.open, "xb") as file:
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > MAX_ARCHIVE_BYTES:
-                raise InvalidInputError(f"A policy's zip has at most {MAX_ARCHIVE_BYTES} bytes.")
-            await asyncio.to_thread(file.write, chunk)
-        await asyncio.to_thread(file.flush)  # closing would not tell that the disk is full
-
-
-def _archived(folder: Path, sha256: str) -> IO[bytes]:
-    file = cast("IO[bytes]", SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - who sends it closes
-    try:
-        write_archive(file, folder, sha256=sha256)
-        file.seek(0)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-@contextmanager
-def _disk_in_words() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        log.warning("policy_disk", error=str(error))
-        raise UnavailableError(
-            f"The server cannot keep the policy: {error.strerror}. Make room in its DATA_DIR, then "
-            "try again."
-        ) from error
 
 
 def _clean(name: str) -> str:

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-
 from racer.errors import ConflictError, RacerError, UnavailableError
 from racer.files import write_new
 from racer.folders import Folders, size_of
@@ -28,8 +26,6 @@ from racer.policy.manifest import (
     read_limited,
 )
 from racer.web.ids import is_id
-
-log = structlog.get_logger(__name__)
 
 
 def read(source: Path, *, sha256: str) -> tuple[Manifest, dict[str, bytes]]:
@@ -95,16 +91,3 @@ class Copies:
                 yield None
             else:
                 yield [folder.name for folder in self.root.glob("*/") if is_id(folder.name)]
-
-
-@contextmanager
-def disk_in_words() -> Iterator[None]:
-    """OSErrors become UnavailableErrors."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("race_disk", error=str(error))
-        raise UnavailableError(
-            f"The server cannot keep the entry: {error.strerror}. Make room in its DATA_DIR, then "
-            "try again."
-        ) from error

@@ -157,7 +157,7 @@ def retry_run(session: Session, run_id: str, *, forget: Callable[[str], None]) -
     forget(run.id)
 
 
-def delete_run(session: Session, run_id: str, *, doubt: Callable[[], None]) -> None:
+def delete_run(session: Session, run_id: str, *, doubt: Callable[[str], None]) -> None:
     """Forget a run that has ended; its model shows the one before it. ConflictError while it is
     active. `doubt` says of its files that they may be nobody's."""
     run = _existing(session, run_id)
@@ -167,7 +167,7 @@ def delete_run(session: Session, run_id: str, *, doubt: Callable[[], None]) -> N
     audit.record(session, "run.delete", run.id)
     session.delete(run)
     session.flush()
-    doubt()
+    doubt(run_id)
     left = newest_run(session, model.drone_id)
     model.status = left.status if left else Status.INITIALIZING
     last = _newest_epoch(session, left) if left else None

@@ -190,16 +190,17 @@ class TrainingService:
 
     async def delete_run(self, run_id: str) -> None:
         """Forget a run that has ended, with its files. Raises NotFoundError or ConflictError."""
-
-        def doubt_files() -> None:
-            with suppress(OSError):  # on a full disk it has to work most of all
-                doubt(self._runs_dir / run_id)
-
-        await self._store.write(run_queries.delete_run, run_id, doubt=doubt_files)
+        await self._store.write(run_queries.delete_run, run_id, doubt=self.doubt_files)
         await self._workers.stop(self._workers.work_on(run_id))
         self._ring(run_id)
         await asyncio.to_thread(self._delete_folders, [run_id])
         log.info("run_deleted", run_id=run_id)
+
+    def doubt_files(self, run_id: str) -> None:
+        """Say of a run's files that they may be nobody's, in the transaction that deletes its row:
+        if that is all that is done, the next start removes them."""
+        with suppress(OSError):  # on a full disk it has to work most of all
+            doubt(self._runs_dir / run_id)
 
     def _delete_folders(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
