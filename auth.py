@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import os
 import secrets
 import socket
@@ -35,6 +36,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
 import crud
+from crud import Account
 from database import SessionDep
 from models import Role, SignIn, User, utc_now
 from racer.errors import ConfigurationError, NotFoundError, UnauthorizedError
@@ -133,7 +135,7 @@ class Visitor:
         """Whether every race is theirs to manage."""
         return self.user is not None and self.user.role in (Role.RACE_DIRECTOR, Role.ADMIN)
 
-    def may_use(self, owner: User | None) -> bool:
+    def may_use(self, owner: User | Account | None) -> bool:
         """Whether what is `owner`'s is the visitor's to see and to change; None: of an account that
         is gone, or of the installation, which admins may use."""
         if self.is_admin:
@@ -187,10 +189,14 @@ def require_somebody(visitor: Visitor) -> None:
         raise UnauthorizedError(_SIGN_IN)
 
 
-async def _visitor(_somebody: Somebody, guest: AnyVisitor) -> Visitor:
-    """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise."""
-    require_somebody(guest)
-    return guest
+async def _visitor(request: Request, session: SessionDep, token: Token) -> Visitor:
+    """Whoever it is; with AUTH_MODE=required somebody. Raises UnauthorizedError otherwise.
+
+    It calls the others instead of depending on them: nearly every request comes by, and FastAPI
+    takes longer to resolve a dependency than these take.
+    """
+    await _somebody(request, token)
+    return await _guest(request, session, token)
 
 
 VisitorDep = Annotated[Visitor, Depends(_visitor, scope="function")]
@@ -214,10 +220,12 @@ def claims_of(token: str, secret_key: str, *, expired_too: bool = False) -> dict
     """What a token says that we signed. Raises UnauthorizedError for any other."""
     wanted = {"require_exp": True, "require_sub": True, "verify_exp": not expired_too}
     try:
-        return dict(jwt.decode(token, secret_key, algorithms=[_ALGORITHM], options=wanted))
+        claims = dict(jwt.decode(token, secret_key, algorithms=[_ALGORITHM], options=wanted))
+        json.dumps(claims, ensure_ascii=False).encode()  # no database takes half a surrogate pair
     except (JWTError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
         # jose lets pass what JSON and numbers raise: brackets in brackets, `"exp": Infinity`.
         raise UnauthorizedError("The token is wrong or expired. Sign in again.") from error
+    return claims
 
 
 def _signed_in(session: Session, token: str, secret_key: str) -> tuple[User, str]:
@@ -244,7 +252,10 @@ CurrentUser = Annotated[User, Depends(_current_user, scope="function")]
 
 
 def require_access(
-    owner: User | None, visitor: Visitor, *, missing: str = "There is no such thing among yours."
+    owner: User | Account | None,
+    visitor: Visitor,
+    *,
+    missing: str = "There is no such thing among yours.",
 ) -> None:
     """Raise unless `visitor` may see and change what is `owner`'s: 401 for nobody, for another a
     404 that says `missing`, which is what is said of things that do not exist."""

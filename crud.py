@@ -7,9 +7,9 @@ unspeakable user name, a number beyond the column) is simply not found: no drive
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, and_, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,12 +22,40 @@ MOST_DRONE_MODELS = 500  # of one account: whoever reads the account gets all of
 # Made once: nearly every request begins with one of them.
 _USER_BY_NAME = select(User).where(User.username == bindparam("name"))
 _MODEL_BY_UUID = select(UserDroneModel).where(UserDroneModel.drone_id == bindparam("uuid"))
-_COLUMNS = UserDroneModel.__table__.columns
-_MODEL_ROW_BY_UUID = select(*_COLUMNS).where(UserDroneModel.drone_id == bindparam("uuid"))
-_MODEL_ROWS_OF_USER = (
-    select(*_COLUMNS).where(UserDroneModel.user_id == bindparam("id")).order_by(UserDroneModel.id)
+_MODEL = UserDroneModel.__table__.c
+_ACCOUNT = User.__table__.c
+# What the two most frequent reads need, in one statement without entities: each of those would
+# cost more than all the rest.
+_ACCOUNT_AND_MODELS = (
+    select(
+        _ACCOUNT.id.label("owner_id"),
+        _ACCOUNT.username.label("owner_name"),
+        _ACCOUNT.password_hash.label("owner_hash"),
+        *_MODEL,
+    )
+    .select_from(User.__table__.outerjoin(UserDroneModel.__table__))
+    .where(_ACCOUNT.username == bindparam("name"))
+    .order_by(_MODEL.id)
+)
+_ACCOUNT_AND_MODEL = (
+    select(*_ACCOUNT_AND_MODELS.selected_columns)
+    .select_from(
+        User.__table__.outerjoin(
+            UserDroneModel.__table__,
+            and_(_MODEL.user_id == _ACCOUNT.id, _MODEL.drone_id == bindparam("uuid")),
+        )
+    )
+    .where(_ACCOUNT.username == bindparam("name"))
 )
 _MODEL_BY_ID = select(UserDroneModel).where(UserDroneModel.id == bindparam("id"))
+
+
+class Account(NamedTuple):
+    """Of an account what its owner is known by, without an entity."""
+
+    id: int
+    username: str
+    password_hash: str | None
 
 
 def find_user(session: Session, username: str) -> User | None:
@@ -119,27 +147,32 @@ def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDr
     """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
     model = find_drone_model(session, drone_id)
     if model is None or model.user_id != user.id or model.drone_id != drone_id.lower():
-        raise _no_model(user, drone_id)
+        raise no_model_of(user, drone_id)
     return model
 
 
-def drone_model_rows(session: Session, user: User) -> Sequence[Row[Any]]:
-    """The user's drone models, the oldest first, to be read only: rows cost half of what entities
-    do."""
-    return session.execute(_MODEL_ROWS_OF_USER, {"id": user.id}).all()
+def account_and_models(
+    session: Session, username: str, drone_id: str | None = None
+) -> tuple[Account, Sequence[Row[Any]]]:
+    """The account of that name and its drone models, the oldest first, or only the one with that
+    UUID; to be read, not changed. Raises NotFoundError when there is no such account."""
+    try:
+        wanted = {"name": clean_username(username)}
+    except ValueError as error:
+        raise NotFoundError(no_user(username)) from error
+    statement = _ACCOUNT_AND_MODELS
+    if drone_id is not None:
+        statement = _ACCOUNT_AND_MODEL
+        wanted["uuid"] = drone_id.lower() if _may_be_uuid(drone_id) else ""
+    rows = session.connection().execute(statement, wanted).all()
+    if not rows:
+        raise NotFoundError(no_user(username))
+    account = Account(rows[0].owner_id, rows[0].owner_name, rows[0].owner_hash)
+    return account, [row for row in rows if row.id is not None]
 
 
-def drone_model_row(session: Session, user: User, drone_id: str) -> Row[Any]:
-    """One of them by its UUID; raises NotFoundError likewise."""
-    if not _may_be_uuid(drone_id):
-        raise _no_model(user, drone_id)
-    row = session.execute(_MODEL_ROW_BY_UUID, {"uuid": drone_id.lower()}).one_or_none()
-    if row is None or row.user_id != user.id:
-        raise _no_model(user, drone_id)
-    return row
-
-
-def _no_model(user: User, drone_id: str) -> NotFoundError:
+def no_model_of(user: User | Account, drone_id: str) -> NotFoundError:
+    """What is said when the account has no such model."""
     return NotFoundError(f"{user.username} has no drone model {drone_id[:64]!r}.")
 
 

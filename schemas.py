@@ -344,6 +344,10 @@ Password = Annotated[str, AfterValidator(_check_password)]
 def _check_text(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair: no database takes it
+        raise ValueError("must be valid Unicode text") from error
     return value
 
 

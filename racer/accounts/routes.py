@@ -117,9 +117,9 @@ def read_user(
     username: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
 ) -> Response:
     """The account and its drone models."""
-    user = get_account(session, username, visitor)
-    models = crud.drone_model_rows(session, user)
-    told = {"id": user.id, "username": user.username, "drone_models": models}
+    account, models = crud.account_and_models(session, username)
+    require_access(account, visitor, missing=crud.no_user(username))
+    told = {"id": account.id, "username": account.username, "drone_models": models}
     return reading.answer_and_close(session, UserOut.model_validate(told))
 
 
@@ -176,9 +176,11 @@ def read_drone_model(
     username: str, drone_id: str, session: SessionDep, visitor: VisitorDep, reading: ReadingDep
 ) -> Response:
     """By the user's name and the model's UUID."""
-    user = get_account(session, username, visitor)
-    model = crud.drone_model_row(session, user, drone_id)
-    return reading.answer_and_close(session, DroneModelOut.model_validate(model))
+    account, found = crud.account_and_models(session, username, drone_id)
+    require_access(account, visitor, missing=crud.no_user(username))
+    if not found:
+        raise crud.no_model_of(account, drone_id)
+    return reading.answer_and_close(session, DroneModelOut.model_validate(found[0]))
 
 
 @router.post(

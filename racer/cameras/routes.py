@@ -68,7 +68,7 @@ async def _parts(
             yield b"".join((head.encode(), jpeg, b"\r\n", _BOUNDARY))
 
 
-def _cameras(request: Request) -> CameraService:
+async def _cameras(request: Request) -> CameraService:
     service: CameraService = request.app.state.cameras
     return service
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from racer.control.service import ControlService
 
 
-def _control(connection: HTTPConnection) -> ControlService:
+async def _control(connection: HTTPConnection) -> ControlService:
     service: ControlService = connection.app.state.control
     return service
 

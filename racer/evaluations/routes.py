@@ -43,7 +43,7 @@ _BINARY = "application/octet-stream"
 _NPZ = body(_BINARY, "PK\u0003\u0004", binary=True)
 
 
-def _jobs(request: Request) -> JobService:
+async def _jobs(request: Request) -> JobService:
     service: JobService = request.app.state.jobs
     return service
 

@@ -16,7 +16,7 @@ router = APIRouter(tags=["flying"])
 _UNKNOWN = errors(s401="The account has a password: sign in first.", s404="There is no such user.")
 
 
-def _flights(request: Request) -> FlightService:
+async def _flights(request: Request) -> FlightService:
     service: FlightService = request.app.state.flights
     return service
 

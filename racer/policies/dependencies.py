@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from racer.policies.service import PolicyService
 
 
-def _service(request: Request) -> PolicyService:
+async def _service(request: Request) -> PolicyService:
     service: PolicyService = request.app.state.policies
     return service
 

@@ -36,22 +36,22 @@ _WRITING = NOT_FOUND | errors(
 )
 
 
-def _jobs(request: Request) -> JobService:
+async def _jobs(request: Request) -> JobService:
     service: JobService = request.app.state.jobs
     return service
 
 
-def _policies(request: Request) -> PolicyService:
+async def _policies(request: Request) -> PolicyService:
     service: PolicyService = request.app.state.policies
     return service
 
 
-def _desk(request: Request) -> RaceDesk:
+async def _desk(request: Request) -> RaceDesk:
     desk: RaceDesk = request.app.state.races
     return desk
 
 
-def _flights(request: Request) -> FlightService:
+async def _flights(request: Request) -> FlightService:
     service: FlightService = request.app.state.flights
     return service
 

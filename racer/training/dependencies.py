@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from racer.training.service import TrainingService
 
 
-def _service(request: Request) -> TrainingService:
+async def _service(request: Request) -> TrainingService:
     service: TrainingService = request.app.state.training
     return service
 

@@ -100,7 +100,7 @@ def _named(header: str, tag: str, *, strong: bool) -> str | None:
     return None
 
 
-def _reading(
+async def _reading(
     if_none_match: Annotated[
         str, Header(max_length=_LONGEST, description="ETags that you have: a 304 if one is it.")
     ] = "",
@@ -108,7 +108,7 @@ def _reading(
     return Reading(if_none_match)
 
 
-def _writing(
+async def _writing(
     if_match: Annotated[
         str | None,
         Header(max_length=_LONGEST, description="The ETag that you read: a 412 if it is older."),

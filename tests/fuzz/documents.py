@@ -139,7 +139,10 @@ def drawing(data: bytes) -> None:
 
 def airframe(data: bytes) -> None:
     """A vehicle's table, as manifests carry it."""
-    table = json.loads(data)
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RefusedJsonError from error
     if not isinstance(table, dict):
         raise RefusedJsonError
     parse_airframe(table)
