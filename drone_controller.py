@@ -53,8 +53,8 @@ async def _serve(
     settings: Settings, topics: Topics, recorder: Recorder | None, watchdog: Watchdog
 ) -> None:
     # After the forks, and after the environment that rclpy reads is set.
-    from racer.flight.controller import serve  # noqa: PLC0415
     from racer.flight.hangar import Hangar  # noqa: PLC0415
+    from racer.flight.serving import serve  # noqa: PLC0415
 
     url = settings.effective_autopilot_url
     if not is_supervised() and port_conflict(url):

@@ -323,6 +323,7 @@ class Job(Base):
         _status_type(JobStatus), default=JobStatus.QUEUED, index=True
     )
     progress: Mapped[float] = mapped_column(default=0.0)  # 0 to 1, of this attempt
+    # What its program told, until its kind took that; why its files are gone (racer.jobs.room).
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)

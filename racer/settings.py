@@ -174,6 +174,13 @@ class Settings(BaseSettings):
     policies_mb: int = Field(
         500, ge=1, le=10**6, description="Policies in DATA_DIR/policies up to this size a user."
     )
+    jobs_mb: int = Field(
+        5000,
+        ge=1,
+        le=10**6,
+        description="Files of ended jobs in DATA_DIR/jobs, replays of races and trajectories of "
+        "evaluations, up to this size; the oldest go first.",
+    )
     races_mb: int = Field(
         2000,
         ge=1,

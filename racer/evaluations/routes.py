@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 
 from auth import VisitorDep
 from database import SessionDep
-from models import Evaluation, JobStatus
+from models import Evaluation, Job, JobStatus
 from racer.errors import ConflictError
 from racer.evaluations import queries
 from racer.evaluations.comparison import OWN, difference_of, pairs_of, require_same, same_gusts
@@ -29,7 +29,7 @@ from racer.evaluations.schemas import (
     Side,
 )
 from racer.evaluations.service import FLIGHTS_FILE
-from racer.jobs.service import JobService
+from racer.jobs.service import JobService, why_no_files
 from racer.web.idempotency import CREATES
 from racer.web.openapi import body, errors
 from racer.web.paging import place_of
@@ -153,7 +153,7 @@ def read_trajectories(
     if evaluation.report is None or not path.is_file():
         raise ConflictError(
             f"The evaluation is {evaluation.job.status} and has no trajectories"
-            + (" on this server: its files are gone." if evaluation.report else " yet.")
+            + (_no_files(evaluation.job) if evaluation.report else " yet.")
         )
     return FileResponse(path, filename=f"{evaluation.id}.npz", media_type=_BINARY)
 
@@ -178,6 +178,11 @@ async def cancel_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
 async def delete_evaluation(job_id: OwnJob, jobs: Jobs) -> None:
     """With its trajectories, whatever its state."""
     await jobs.delete(job_id)
+
+
+def _no_files(job: Job) -> str:
+    why = why_no_files(job)
+    return f" any more. {why}" if why else " on this server: its files are gone."
 
 
 def _side(evaluation: Evaluation, name: str, pairs: list[Pair]) -> Side:

@@ -7,6 +7,8 @@ from typing import Protocol
 from racer.errors import UnavailableError
 from racer.flight.commands import Setpoint
 
+TAKEOFF_HEIGHT_M = 2.5
+
 
 class AutopilotError(UnavailableError):
     """The vehicle refused a request or did not answer it; the message says which."""
@@ -35,7 +37,7 @@ class Autopilot(Protocol):
         """Stop the motors; the vehicle refuses in the air."""
 
     async def take_off(self) -> None:
-        """Climb to the take-off height; the vehicle must be armed."""
+        """Climb to TAKEOFF_HEIGHT_M; the vehicle must be armed."""
 
     async def land(self) -> None:
         """Land here and disarm."""

@@ -1,16 +1,12 @@
 """The drone controller: ROS 2 commands in, a flying vehicle and its telemetry out.
 
-One asyncio loop in the main thread owns everything (signals, MAVSDK, the pilot); rclpy has a
-thread of its own and meets the loop at two points, see `racer.flight.ros_node`. A second process
-watches that the loop does not hang, see `racer.flight.watchdog`.
+Everything here is done in one asyncio loop; racer.flight.serving says what is around it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -33,7 +29,7 @@ from racer.flight.commands import (
     is_finite,
     parse_request,
 )
-from racer.flight.connect import Fail, open_vehicle
+from racer.flight.connect import Fail
 from racer.flight.hangar import Hangar
 from racer.flight.monitor import FlightMonitor, Update
 from racer.flight.pilot import LoadPlan, Pilot
@@ -44,11 +40,10 @@ from racer.flight.ros_node import ControllerNode, Ears
 from racer.flight.rules import Rules
 from racer.flight.state import OUR_MODES, FlightState, StatusText
 from racer.flight.topics import Topics
-from racer.flight.watchdog import Watchdog
 
 log = structlog.get_logger()
 
-_TICK_HZ = 20.0
+TICK_HZ = 20.0
 _STATE_TICKS = 4  # the state is told at 5 Hz, and when it changes
 _AGAIN_S = 0.5  # between two Holds for the same silence
 _FROZEN_S = 1.0  # without a tick: the process was stopped
@@ -290,7 +285,7 @@ class Controller:
             return
 
     async def _tick(self) -> None:
-        keeper = Ratekeeper(_TICK_HZ, self._now)
+        keeper = Ratekeeper(TICK_HZ, self._now)
         while True:
             self._lag_s = max(self._lag_s, await keeper.wait())
             self._notice_freeze()
@@ -322,67 +317,3 @@ class Controller:
             await self._pilot.leave()
         except RacerError as error:
             log.warning("the vehicle did not confirm Hold", error=error.message)
-
-
-async def serve(
-    url: str,
-    hangar: Hangar,
-    rules: Rules | None = None,
-    *,
-    topics: Topics,
-    recorder: Recorder | None = None,
-    watchdog: Watchdog | None = None,
-) -> None:
-    """Run the controller until SIGINT or SIGTERM.
-
-    Raises ConfigurationError if the URL cannot be opened or its port is somebody else's, and
-    RuntimeError when a part ended that should not have: what we would tell from then on would be
-    old, so we leave the vehicle holding and end; who supervises us starts us anew.
-    """
-    stop = asyncio.Event()
-    failures: list[BaseException] = []
-
-    def fail(error: BaseException) -> None:
-        failures.append(error)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with open_vehicle(url, fail, rules) as (pilot, monitor):
-        log.info("listening for a vehicle", url=url)
-        controller = Controller(
-            pilot, monitor, hangar, fail, rules, topics=topics, recorder=recorder
-        )
-        try:
-            async with _beating(watchdog):  # starting and leaving ROS may take as long as a hang
-                try:
-                    await controller.run(stop)
-                finally:
-                    await controller.settle()
-        finally:
-            controller.close()
-        if failures:
-            raise RuntimeError("a part of the controller ended") from failures[0]
-    log.info("controller stopped")
-
-
-@asynccontextmanager
-async def _beating(watchdog: Watchdog | None) -> AsyncIterator[None]:
-    """Tell the watchdog that the loop turns, until the end of the block."""
-    if watchdog is None:
-        yield
-        return
-
-    async def beat() -> None:
-        keeper = Ratekeeper(_TICK_HZ, asyncio.get_running_loop().time)
-        while True:
-            await keeper.wait()
-            watchdog.beat()
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
-        watchdog.close()

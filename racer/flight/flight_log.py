@@ -27,6 +27,7 @@ from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC, Writer
 from zstandard import ZstdError
 
+from racer.files import sync
 from racer.flight.message_definitions import definition
 
 log = structlog.get_logger()
@@ -246,6 +247,7 @@ def _mend(path: Path) -> None:
         try:
             with part.open("wb") as output:
                 _copy(broken, _writer(output))
+                sync(output)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from mavsdk.logging import LogLevel, log_subscribe, log_unsubscribe
 
 from racer.errors import ConfigurationError
 from racer.flight import px4
-from racer.flight.autopilot import AutopilotError
+from racer.flight.autopilot import TAKEOFF_HEIGHT_M, AutopilotError
 from racer.flight.commands import Setpoint
 from racer.flight.mavsdk_setpoints import put
 from racer.flight.mavsdk_vehicle import AUTOPILOT, Vehicle
@@ -35,7 +35,6 @@ from racer.flight.state import LinkLost
 
 log = structlog.get_logger()
 
-TAKEOFF_HEIGHT_M = 2.5
 ODOMETRY_HZ = 30.0  # unless a policy flies
 _ODOMETRY = 331
 _RATES_HZ = {_ODOMETRY: ODOMETRY_HZ, 245: 10.0, 147: 1.0}  # EXTENDED_SYS_STATE, BATTERY_STATUS

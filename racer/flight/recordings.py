@@ -28,6 +28,7 @@ from mcap.stream_reader import StreamReader
 from zstandard import ZstdError
 
 from racer.errors import ConflictError, NotFoundError, RacerError
+from racer.files import write_atomically
 from racer.flight.flight_log import ABOUT, LARGEST
 from racer.flight.stretches import Sample, Stretch, StretchFinder, is_sane
 from racer.flight.topics import Topics, topics_of
@@ -194,12 +195,7 @@ def write_index(folder: Path, recording_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - a damaged file may say anything
         log.warning("a recording is damaged", file=recording_id, error=repr(error))
         index = {"airframe": None, "wind_speed_m_s": None, "flown": []}  # read once, not for ever
-    new = folder / f"{recording_id}{INDEX_SUFFIX}.{os.getpid()}"
-    try:
-        new.write_text(json.dumps(index))
-        new.replace(folder / f"{recording_id}{INDEX_SUFFIX}")
-    finally:
-        new.unlink(missing_ok=True)
+    write_atomically(folder / f"{recording_id}{INDEX_SUFFIX}", json.dumps(index).encode())
 
 
 def unread(folder: Path) -> list[str]:

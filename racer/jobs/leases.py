@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, or_, select
@@ -21,6 +22,7 @@ from racer.jobs.turns import by_turns, standings
 
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 CANCELLED = "It was cancelled."
+_NO_FILES = "no_files"  # key in the result of a job whose files were removed: why
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,13 @@ def cancel(session: Session, job_id: str, kind_of: Callable[[str], JobKind]) -> 
     _close(session, job, JobStatus.CANCELLED, End(None, CANCELLED), kind_of(job.kind))
 
 
-def delete(session: Session, job_ids: Collection[str]) -> None:
-    """Forget jobs, whatever they do."""
+def delete(session: Session, job_ids: Collection[str], *, doubt: Callable[[str], None]) -> None:
+    """Forget jobs, whatever they do. `doubt` says of a job's files that they may be nobody's."""
     for job_id in sorted(job_ids):  # one order for all, hence no deadlock
         if (job := _locked(session, job_id)) is not None:
             session.delete(job)
             session.flush()
+            doubt(job_id)
 
 
 def unwanted(session: Session, kinds: Collection[JobKind]) -> Sequence[str]:
@@ -159,6 +162,27 @@ def unwanted(session: Session, kinds: Collection[JobKind]) -> Sequence[str]:
 def known_among(session: Session, job_ids: Collection[str]) -> Collection[str]:
     """Those that are jobs."""
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids))))
+
+
+def ends_among(session: Session, job_ids: Collection[str]) -> Sequence[tuple[str, datetime | None]]:
+    """(id, when it ended), of those that are jobs; None while they have not."""
+    wanted = select(Job.id, Job.finished_at).where(Job.id.in_(job_ids))
+    return [(row.id, row.finished_at) for row in session.execute(wanted)]
+
+
+def forget_files(session: Session, job_id: str, why: str) -> bool:
+    """Say of a job that has ended that its files were removed; False when there is none."""
+    job = _locked(session, job_id)
+    if job is None or job.status in ACTIVE:
+        return False
+    job.result = (job.result or {}) | {_NO_FILES: why}
+    return True
+
+
+def why_no_files(job: Job) -> str | None:
+    """In words, when the server removed the job's files to make room."""
+    why = (job.result or {}).get(_NO_FILES)
+    return why if isinstance(why, str) else None
 
 
 def _close(session: Session, job: Job, status: JobStatus, how: End, kind: JobKind | None) -> None:

@@ -22,12 +22,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from racer.errors import UnavailableError
 from racer.jobs import leases
 from racer.jobs.kinds import JobKind
-from racer.jobs.leases import submit
+from racer.jobs.leases import submit, why_no_files
 from racer.jobs.store import Store
 from racer.jobs.workers import Workers
 from racer.settings import Settings
 
-__all__ = ["JobKind", "JobService", "submit"]
+__all__ = ["JobKind", "JobService", "submit", "why_no_files"]
 _LONGEST_NAME = 32
 
 log = structlog.get_logger(__name__)

@@ -9,25 +9,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import shutil
 import time
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from models import JobStatus
 from racer.errors import NotFoundError
+from racer.folders import Folders, confirm, doubt
 from racer.jobs import leases
 from racer.jobs.child import ChildFailedError, ChildInterruptedError, Message, messages_of
 from racer.jobs.executor import Executor, Leases, plain
 from racer.jobs.kinds import JobKind
 from racer.jobs.leases import Attempt, End
+from racer.jobs.room import Room, is_job_id
 from racer.jobs.store import Store
 from racer.settings import Settings
 
@@ -49,28 +49,41 @@ class Workers(Executor[Attempt, End]):
         )
         super().__init__(store, statements, noun="job", most=settings.max_jobs)
         self._kinds = kinds
-        self._jobs_dir = settings.data_dir.resolve() / "jobs"
+        self._folders = Folders(settings.data_dir.resolve() / "jobs")
+        self._room = Room(store, self._folders, settings.jobs_mb * 10**6)
 
     def folder_of(self, job_id: str) -> Path:
         """Where the job's files are. NotFoundError when that is no id."""
-        if not _is_id(job_id):
+        if not is_job_id(job_id):
             raise NotFoundError("There is no job of that id.")
-        return self._jobs_dir / job_id
+        return self._folders.root / job_id
 
     async def forget(self, job_ids: Collection[str]) -> None:
         """Delete jobs with their files, whatever they do."""
-        await self._store.write_patiently(leases.delete, job_ids)
+
+        def doubt_files(job_id: str) -> None:
+            with suppress(OSError):  # on a full disk it has to work most of all
+                doubt(self.folder_of(job_id))
+
+        await self._store.write_patiently(leases.delete, job_ids, doubt=doubt_files)
         for job_id in job_ids:
             await self.stop(self.work_on(job_id))
-            await asyncio.to_thread(_remove, self.folder_of(job_id))
+            await asyncio.to_thread(self._folders.discard, job_id)
 
     async def tidy_up(self) -> None:
         """Delete the folders of jobs that are no more: one was killed while it deleted them."""
-        folders = await asyncio.to_thread(lambda: [*self._jobs_dir.glob("*/")])
-        names = [folder.name for folder in folders if _is_id(folder.name)]
-        known = await self._store.read(leases.known_among, names)
-        for name in set(names) - set(known):
-            await asyncio.to_thread(_remove, self._jobs_dir / name)
+        try:
+            if removed := await asyncio.to_thread(self._folders.tidy_up, self._known):
+                log.info("job_folders_removed", folders=removed)
+        except OSError as error:  # each job tells it, too
+            log.warning("job_folders_not_tidied_up", error=str(error))
+
+    def _known(self, job_ids: Collection[str]) -> Collection[str]:
+        return self._store.read_here(leases.known_among, job_ids)
+
+    async def look(self) -> None:
+        """Before each look for something to claim."""
+        await self._room.keep()
 
     async def sweep(self) -> None:
         """Delete jobs that nobody wants any more."""
@@ -111,6 +124,9 @@ class Workers(Executor[Attempt, End]):
             fallen = partial(leases.end, tell=False)
             status = await self._store.write_patiently(fallen, attempt, _stumbled(fault))
         if status is not None:
+            with suppress(OSError):  # the next start does it, too
+                await asyncio.to_thread(confirm, self.folder_of(attempt.id))
+            self._room.job_ended()
             again = status is JobStatus.QUEUED
             log.info("job_interrupted" if again else "job_ended", id=attempt.id,
                      attempt=attempt.number, kind=attempt.kind.name, status=status.value,
@@ -143,10 +159,11 @@ class Workers(Executor[Attempt, End]):
         return End(JobStatus.FINISHED, result=result)
 
     def _prepare(self, attempt: Attempt) -> tuple[list[str], Path]:
-        """The job's folder with its program's configuration."""
+        """The job's folder with its program's configuration, marked until the job has ended."""
         folder = self.folder_of(attempt.id)
-        self._jobs_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folders.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
+        doubt(folder)  # another server may delete the job at any moment
         config = folder / "config.json"
         config.write_text(json.dumps(attempt.config, indent=2) + "\n", encoding="utf-8")
         command = [*attempt.kind.program, "--config", str(config), "--output", str(folder)]
@@ -181,16 +198,3 @@ def _share(progress: object) -> float:
 
 def _stumbled(fault: Exception) -> End:
     return End(JobStatus.FAILED, f"The server stumbled over {type(fault).__name__}; see its log.")
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # the next start tries again
-        log.warning("job_folder_not_deleted", folder=str(folder))

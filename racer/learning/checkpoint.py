@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from racer.files import write_atomically
 from racer.learning.algorithm import State
 from racer.learning.config import TrainingConfig
-from racer.learning.files import write_atomically
 
 _SHARE = 0.05  # of the time may go into checkpoints
 _KEPT = 2

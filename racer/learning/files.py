@@ -1,4 +1,4 @@
-"""Files that readers may open at any moment: written beside, synced, then renamed into place."""
+"""Folders for code of our own, and arrays as files that are whole at any moment (racer.files)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+
+from racer.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +36,6 @@ def private_folder(folder: Path) -> bool:
         log.warning("%s cannot be used, nothing is kept there: %s", folder, error)
         return False
     return True
-
-
-def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
-    """A reader sees the old file or the new one, never a part, even after a power cut."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def write_tensors(

@@ -29,7 +29,8 @@ from typing import TypeAlias
 import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
-from racer.learning.files import private_folder, write_atomically
+from racer.files import write_atomically
+from racer.learning.files import private_folder
 
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = ("geometry", "sim", "learning", "rewards")

@@ -6,7 +6,7 @@ version's number, the quota and "is it there already" one decision, with however
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,7 +219,10 @@ def _same(session: Session, new: NewPolicy) -> str | None:
     return session.scalar(same.order_by(Policy.created_at, Policy.id).limit(1))
 
 
-def delete_policy(session: Session, policy_id: str) -> None:
-    """Forget it; those that were made from it stay, without a parent. NotFoundError."""
+def delete_policy(session: Session, policy_id: str, *, doubt: Callable[[], None]) -> None:
+    """Forget it; those that were made from it stay, without a parent. NotFoundError. `doubt` says
+    of its files that they may be nobody's."""
     session.delete(get_policy(session, policy_id).policy)
+    session.flush()
+    doubt()
     audit.record(session, "policy.delete", policy_id)

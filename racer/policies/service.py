@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import IO, Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import IO, Any, Self
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -32,23 +31,20 @@ from racer.errors import (
     RacerError,
     UnavailableError,
 )
-from racer.policies import folders, queries
+from racer.folders import Folders, Staging, confirm, disk_in_words, doubt, size_of
+from racer.jobs.store import Store
+from racer.policies import contents, queries
 from racer.policies.child import Tasks
-from racer.policies.folders import Staging
 from racer.policies.queries import NewPolicy, PolicyView, RunFacts
 from racer.policies.schemas import ExportFormat, Origin
-from racer.policy.archive import MAX_ARCHIVE_BYTES, read_network, write_archive
-from racer.policy.manifest import MANIFEST_FILE, POLICY_FILE, WEIGHTS_FILE
+from racer.policy.archive import read_network
+from racer.policy.manifest import POLICY_FILE, WEIGHTS_FILE
 from racer.settings import Settings
 from racer.web.ids import is_id
 
 LOOK_S = 5.0  # between looks for runs that finished
 _RETRY_S = 60.0  # after a full disk
 _LONGEST_NAME = 200  # the column's
-_IN_MEMORY = 1 << 20  # of an archive that is sent; the rest goes to a file
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +54,9 @@ class PolicyService:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         data_dir = settings.data_dir.resolve()
-        self._root, self._runs_dir = data_dir / "policies", data_dir / "runs"
+        self._folders, self._runs_dir = Folders(data_dir / "policies"), data_dir / "runs"
         self._quota_bytes = settings.policies_mb * 10**6
-        self._database = database
+        self._store = Store(database.session_factory)
         self._tasks = Tasks()
         self._news = asyncio.Event()
         self._passed_over: dict[str, float] = {}  # runs that could not be kept; until when
@@ -69,11 +65,11 @@ class PolicyService:
     async def __aenter__(self) -> Self:
         """Remove what a killed server left half done, and begin to look for finished runs."""
         try:
-            await asyncio.to_thread(self._root.mkdir, mode=0o700, parents=True, exist_ok=True)
-            removed = await asyncio.to_thread(folders.tidy_up, self._root, self._recorded)
+            removed = await asyncio.to_thread(self._folders.tidy_up, self._recorded)
         except OSError as error:
             raise ConfigurationError(
-                f"Cannot keep policies in {self._root}: {error.strerror}. Make DATA_DIR writable."
+                f"Cannot keep policies in {self._folders.root}: {error.strerror}. Make DATA_DIR "
+                "writable."
             ) from error
         if removed:
             log.info("policy_folders_removed", folders=removed)
@@ -98,11 +94,11 @@ class PolicyService:
         does."""
         if not is_id(policy_id) or "/" in policy_id or policy_id.startswith("."):
             raise InvalidInputError("A policy's id is a UUID.")
-        return self._root / policy_id
+        return self._folders.root / policy_id
 
     async def find(self, policy_id: str) -> PolicyView:
         """The policy's row; NotFoundError when there is none."""
-        return await self._read(queries.get_policy, policy_id)
+        return await self._store.read(queries.get_policy, policy_id)
 
     async def keep_run(self, run_id: str) -> tuple[str, bool]:
         """Keep the best policy of a run as a version; its id, and whether it is new.
@@ -111,12 +107,12 @@ class PolicyService:
         for an unknown run, ConflictError when it has no policy yet or its owner too many,
         UnavailableError when the disk is full.
         """
-        run = await self._read(queries.run_facts, run_id)
-        with _disk_in_words():
+        run = await self._store.read(queries.run_facts, run_id)
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 source = self._runs_dir / run.run_id
                 task = await asyncio.to_thread(
-                    _collect, source, staging.folder, finished=run.finished
+                    contents.collect, source, staging.folder, finished=run.finished
                 )
                 found = await self._tasks.run(task, staging.folder)
                 name = _clean(run.title)
@@ -133,10 +129,10 @@ class PolicyService:
         its manifest's. Raises InvalidInputError that says what is wrong with it, ConflictError
         when the user has too many, UnavailableError when the disk is full.
         """
-        with _disk_in_words():
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 archive = staging.folder / "upload.zip"
-                await _spool(chunks, archive)
+                await contents.spool(chunks, archive)
                 found = await self._tasks.run("unpack", archive, staging.folder)
                 await asyncio.to_thread(archive.unlink)
                 return await self._record(
@@ -151,11 +147,13 @@ class PolicyService:
         """Forget the policy with its files; what was made from it stays. A vehicle that flies it
         has it in memory and flies on. Raises NotFoundError."""
         folder = self.folder_of(policy_id)
-        with suppress(OSError):  # on a full disk it has to work most of all
-            await asyncio.to_thread(folders.doubt, folder)
-        await self._write(queries.delete_policy, policy_id)
-        with suppress(OSError):
-            await asyncio.to_thread(folders.discard, folder)
+
+        def doubt_files() -> None:
+            with suppress(OSError):  # on a full disk it has to work most of all
+                doubt(folder)
+
+        await self._store.write(queries.delete_policy, policy_id, doubt=doubt_files)
+        await asyncio.to_thread(self._folders.discard, policy_id)
         self._passed_over.clear()  # there is room again
         self.wake()
         log.info("policy_deleted", policy_id=policy_id)
@@ -163,7 +161,7 @@ class PolicyService:
     async def archive(self, policy_id: str, *, sha256: str) -> IO[bytes]:
         """The policy as a zip that `upload` takes, from its beginning. Raises NotFoundError when
         its files are gone, UnavailableError when they are damaged."""
-        return await asyncio.to_thread(_archived, self.folder_of(policy_id), sha256)
+        return await asyncio.to_thread(contents.archived, self.folder_of(policy_id), sha256)
 
     async def export(
         self, policy_id: str, wanted: ExportFormat, *, sha256: str
@@ -182,7 +180,7 @@ class PolicyService:
             with suppress(FileNotFoundError):  # an upload has none
                 return WEIGHTS_FILE, await asyncio.to_thread((folder / WEIGHTS_FILE).open, "rb")
         name = WEIGHTS_FILE if wanted == "safetensors" else "openvino.zip"
-        with _disk_in_words():
+        with disk_in_words("policy"):
             async with self._staging() as staging:
                 made = staging.folder / name
                 await self._tasks.run(wanted, folder, made)
@@ -205,23 +203,25 @@ class PolicyService:
             name=name,
             origin=origin,
             sha256=found["sha256"],
-            size_bytes=await asyncio.to_thread(folders.size_of, staging.folder),
+            size_bytes=await asyncio.to_thread(size_of, staging.folder),
             track=found["track"],
             manifest=found["manifest"],
             run=run,
         )
-        place = await asyncio.to_thread(staging.settle, new.id)
+        place = await asyncio.to_thread(self._folders.settle, staging.folder, new.id, marked=True)
         try:
-            kept = await self._write(queries.add_policy, new, quota_bytes=self._quota_bytes)
+            kept = await self._store.write(queries.add_policy, new, quota_bytes=self._quota_bytes)
         except IntegrityError as error:
-            await asyncio.to_thread(folders.discard, place)
+            await asyncio.to_thread(self._folders.discard, new.id)
             raise ConflictError("The run or its drone model was deleted meanwhile.") from error
         except RacerError:
-            await asyncio.to_thread(folders.discard, place)
+            await asyncio.to_thread(self._folders.discard, new.id)
             raise
         # After any other error nobody knows whether there is a row: the next start looks.
-        await asyncio.to_thread(folders.confirm if kept == new.id else folders.discard, place)
-        if kept == new.id:
+        if kept != new.id:
+            await asyncio.to_thread(self._folders.discard, new.id)
+        else:
+            await asyncio.to_thread(confirm, place)
             run_id = run.run_id if run else None
             log.info("policy_kept", policy_id=kept, run_id=run_id, origin=origin, name=name)
         return kept, kept == new.id
@@ -231,7 +231,7 @@ class PolicyService:
         while True:
             self._news.clear()
             try:
-                for run_id in await self._read(queries.finished_runs_not_kept):
+                for run_id in await self._store.read(queries.finished_runs_not_kept):
                     if self._passed_over.get(run_id, 0.0) <= time.monotonic():
                         await self._keep_finished_run(run_id)
                 failing = False
@@ -261,86 +261,15 @@ class PolicyService:
 
     @asynccontextmanager
     async def _staging(self) -> AsyncIterator[Staging]:
-        staging = Staging(self._root)
+        staging = self._folders.staging()
         try:
             await asyncio.to_thread(staging.open)
             yield staging
         finally:
             await asyncio.to_thread(staging.close)
 
-    def _recorded(self, policy_ids: Any) -> set[str]:
-        with self._database.session(read_only=True) as session:
-            return queries.recorded(session, policy_ids)
-
-    async def _read(self, work: Callable[Concatenate[Any, P], T], *a: P.args, **k: P.kwargs) -> T:
-        return await self._transact(True, lambda session: work(session, *a, **k))
-
-    async def _write(self, work: Callable[Concatenate[Any, P], T], *a: P.args, **k: P.kwargs) -> T:
-        return await self._transact(False, lambda session: work(session, *a, **k))
-
-    async def _transact(self, read_only: bool, work: Callable[[Any], T]) -> T:
-        """One transaction in a thread."""
-
-        def transaction() -> T:
-            with self._database.session(read_only=read_only) as session:
-                return work(session)
-
-        return await asyncio.to_thread(transaction)
-
-
-def _collect(run: Path, into: Path, *, finished: bool) -> str:
-    """Copy what a run has of a policy; the task that makes it whole. While a run trains only its
-    weights are sure to be of one epoch."""
-    ready = [run / name for name in (POLICY_FILE, MANIFEST_FILE)]
-    weights = run / WEIGHTS_FILE
-    whole = all(path.is_file() for path in ready)
-    if whole and (finished or not weights.is_file()):
-        task, wanted = "check", [*ready, *([weights] if weights.is_file() else [])]
-    elif weights.is_file():
-        task, wanted = "export", [weights]
-    else:
-        raise ConflictError("The run has no policy yet: it has not finished an epoch.")
-    try:
-        for path in wanted:
-            folders.copy_synced(path, into / path.name)
-    except FileNotFoundError as error:
-        raise ConflictError("The run was deleted meanwhile.") from error
-    return task
-
-
-async def _spool(chunks: AsyncIterable[bytes], path: Path) -> None:
-    """Write what comes to a file, as far as a policy's archive may go."""
-    size = 0
-    with await asyncio.to_thread(path.open, "xb") as file:
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > MAX_ARCHIVE_BYTES:
-                raise InvalidInputError(f"A policy's zip has at most {MAX_ARCHIVE_BYTES} bytes.")
-            await asyncio.to_thread(file.write, chunk)
-        await asyncio.to_thread(file.flush)  # closing would not tell that the disk is full
-
-
-def _archived(folder: Path, sha256: str) -> IO[bytes]:
-    file = cast("IO[bytes]", SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - who sends it closes
-    try:
-        write_archive(file, folder, sha256=sha256)
-        file.seek(0)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-@contextmanager
-def _disk_in_words() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        log.warning("policy_disk", error=str(error))
-        raise UnavailableError(
-            f"The server cannot keep the policy: {error.strerror}. Make room in its DATA_DIR, then "
-            "try again."
-        ) from error
+    def _recorded(self, policy_ids: Collection[str]) -> set[str]:
+        return self._store.read_here(queries.recorded, policy_ids)
 
 
 def _clean(name: str) -> str:

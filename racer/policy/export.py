@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
 from racer.errors import InvalidInputError, NotFoundError
-from racer.learning.files import write_atomically
+from racer.files import write_atomically
 from racer.policy.layout import action_layout, observation_layout
 from racer.policy.loading import INPUT, MAX_WIDTH, OUTPUT, open_network
 from racer.policy.manifest import (

@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from racer.errors import InvalidInputError, RacerError, UnavailableError
+from racer.files import write_new
 from racer.process import die_with_parent
 
 CPU_S = 30
@@ -78,7 +78,7 @@ def _unpack(paths: list[Path]) -> dict[str, Any]:
 
     archive, folder = paths
     for name, content in read_archive(archive).items():
-        _write_synced(folder / name, content)
+        write_new(folder / name, content)
     return _check([folder])
 
 
@@ -126,13 +126,6 @@ def _openvino(paths: list[Path]) -> dict[str, Any]:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were missing
     write_openvino(*paths)
     return {}
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 _TASKS: Mapping[str, Task] = {

@@ -23,6 +23,7 @@ from database import Database
 from models import Policy, Race, RaceEntry, RaceStatus, new_uuid, utc_now
 from racer.accounts.service import audit
 from racer.errors import ConfigurationError, ConflictError, UnavailableError
+from racer.folders import disk_in_words
 from racer.policies.service import PolicyService
 from racer.policy.manifest import Manifest
 from racer.races import pinned, queries, service, views
@@ -99,7 +100,7 @@ class RaceDesk:
     def keep(self, files: Mapping[str, bytes], entry_of: EntryOf) -> EntryOut:
         """Make the entry and its copy, all of it or nothing. Raises what `entry_of` raises,
         ConflictError when RACES_MB are full, UnavailableError when the disk is."""
-        with pinned.disk_in_words(), self.copies.staged(files) as staged:
+        with disk_in_words("entry"), self.copies.staged(files) as staged:
             entry, evicted = self._record(staged, sum(map(len, files.values())), entry_of)
         for old in evicted:
             self.copies.remove(old)

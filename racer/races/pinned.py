@@ -1,26 +1,21 @@
 """The files of entered policies: copies in `DATA_DIR/races/<race>/<entry>`, so that a race flies
 what was entered, whatever becomes of the policy.
 
-A copy is written beside, synced, and renamed in the transaction that enters it (racer.races.desk).
+A copy is staged (racer.folders) and renamed in the transaction that enters it (racer.races.desk).
 Who is killed on the way leaves a staged folder, or one without an entry, which the next start
-removes. Who enters holds a shared lock, who tidies up the exclusive one; the kernel frees both when
-a process dies. Folders of races that the database does not know are left alone: it may be another
-one than yesterday's.
+removes. Folders of races that the database does not know are left alone: it may be another one than
+yesterday's.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
-
-import structlog
 
 from racer.errors import ConflictError, RacerError, UnavailableError
+from racer.files import write_new
+from racer.folders import Folders, size_of
 from racer.policy.archive import read_network
 from racer.policy.manifest import (
     MANIFEST_FILE,
@@ -31,11 +26,6 @@ from racer.policy.manifest import (
     read_limited,
 )
 from racer.web.ids import is_id
-
-_LOCK = ".lock"
-_STAGED = ".staged-"
-
-log = structlog.get_logger(__name__)
 
 
 def read(source: Path, *, sha256: str) -> tuple[Manifest, dict[str, bytes]]:
@@ -63,102 +53,41 @@ class Copies:
     def __init__(self, root: Path) -> None:
         """Nothing is made until somebody enters."""
         self.root = root
+        self._folders = Folders(root)
 
     @contextmanager
     def staged(self, files: Mapping[str, bytes]) -> Iterator[Path]:
         """A folder with these files, on the disk, removed at the end unless it was settled."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.root / _LOCK).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # waits for who tidies up
-            folder = Path(mkdtemp(prefix=_STAGED, dir=self.root))
-            try:
-                for name, content in files.items():
-                    _write_synced(folder / name, content)
-                _sync_folder(folder)
-                yield folder
-            finally:
-                _remove(folder)
+        with self._folders.staging() as staging:
+            for name, content in files.items():
+                write_new(staging.folder / name, content)
+            yield staging.folder
 
     def settle(self, staged: Path, race_id: str, entry_id: str) -> None:
         """Give a staged folder its place."""
-        race = self.root / race_id
-        with suppress(FileExistsError):
-            race.mkdir(mode=0o700)
-            _sync_folder(self.root)
-        staged.rename(race / entry_id)
-        _sync_folder(race)
+        self._folders.settle(staged, race_id, entry_id)
 
     def remove(self, race_id: str, entry_id: str | None = None) -> bool:
         """Forget a race's copies, or one of them; whether there is nothing left. They need not be
         there."""
-        folder = self.root / race_id
-        return _remove(folder if entry_id is None else folder / entry_id)
+        return self._folders.discard(race_id, *([] if entry_id is None else [entry_id]))
 
     def keep_only(self, race_id: str, entry_ids: Collection[str]) -> None:
         """Remove what killed servers left beside the entries' copies."""
         for folder in (self.root / race_id).glob("*/"):
             if folder.name not in entry_ids:
-                _remove(folder)
+                self._folders.discard(race_id, folder.name)
 
     def size_of(self, race_id: str, entry_ids: Collection[str]) -> int:
         """Bytes of these copies; of one that is not there none."""
-        return sum(_size_of(self.root / race_id / entry_id) for entry_id in entry_ids)
+        return sum(size_of(self.root / race_id / entry_id) for entry_id in entry_ids)
 
     @contextmanager
     def alone(self) -> Iterator[list[str] | None]:
         """The races that have folders, while nobody enters; None when somebody does. What was
         staged by processes that were killed is removed."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.root / _LOCK).open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with self._folders.alone() as removed:
+            if removed is None:
                 yield None
-                return
-            for folder in self.root.glob(f"{_STAGED}*"):
-                _remove(folder)
-            yield [folder.name for folder in self.root.glob("*/") if is_id(folder.name)]
-
-
-@contextmanager
-def disk_in_words() -> Iterator[None]:
-    """OSErrors become UnavailableErrors."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("race_disk", error=str(error))
-        raise UnavailableError(
-            f"The server cannot keep the entry: {error.strerror}. Make room in its DATA_DIR, then "
-            "try again."
-        ) from error
-
-
-def _size_of(folder: Path) -> int:
-    size = 0
-    with suppress(FileNotFoundError):  # another server removes it now
-        for file in folder.glob("*"):
-            size += file.stat().st_size
-    return size
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _remove(folder: Path) -> bool:
-    shutil.rmtree(folder, ignore_errors=True)
-    gone = not folder.exists()
-    if not gone:  # the next start tries again
-        log.warning("entry_folder_not_deleted", folder=str(folder))
-    return gone
+            else:
+                yield [folder.name for folder in self.root.glob("*/") if is_id(folder.name)]

@@ -13,6 +13,7 @@ from auth import AnyVisitor
 from database import SessionDep
 from models import Race, RaceStatus
 from racer.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from racer.jobs.service import why_no_files
 from racer.races import queries, views
 from racer.races.boards import MOST_ROWS, leaderboard
 from racer.races.routes import NOT_FOUND, Jobs
@@ -192,5 +193,10 @@ def _replay(race_id: str, session: SessionDep, jobs: Jobs, heat: int | None) -> 
 def _replay_file(race: Race, jobs: Jobs) -> Path:
     path = jobs.folder_of(race.job_id) / REPLAY_FILE if race.job_id else Path()
     if not path.is_file():
-        raise NotFoundError(_NO_REPLAY)
+        raise NotFoundError(_no_replay(race))
     return path
+
+
+def _no_replay(race: Race) -> str:
+    why = why_no_files(race.job) if race.job else None
+    return f"There is no replay of the race any more. {why}" if why else _NO_REPLAY

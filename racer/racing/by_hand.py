@@ -9,7 +9,6 @@ the simulation judges them; times are the vehicle's clock.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from racer.errors import InvalidInputError
+from racer.files import becoming
 from racer.flight.judge import Course, Judge, obstruction
 from racer.flight.plan import course_of, start_of
 from racer.flight.px4 import OdometrySample, Vector
@@ -69,10 +69,8 @@ def save(path: Path, flown: Sequence[Trajectory]) -> None:
         name: np.concatenate([getattr(one, name) for one in flown]) for name in Trajectory._fields
     }
     columns["lengths"] = np.array([len(one.time) for one in flown])
-    with path.open("wb") as file:
+    with becoming(path) as file:
         np.savez_compressed(file, **columns)  # type: ignore[arg-type]  # none is allow_pickle
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load(path: Path) -> list[Trajectory]:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from racer.files import write_atomically
 from racer.program import run_job, tell
 from racer.racing.config import race_config
 from racer.racing.replay import REPLAY_FILE, encode
@@ -33,7 +34,6 @@ def _fly(config: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     race.load_track()
     tell({"progress": 0.0})
     # Only now: a wrong configuration is answered before JAX's second of loading.
-    from racer.learning.files import write_atomically  # noqa: PLC0415
     from racer.racing.race import run_race  # noqa: PLC0415
 
     outcome = run_race(

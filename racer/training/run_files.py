@@ -11,6 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
+from racer.files import becoming
+from racer.folders import doubt
+
 INITIAL = "initial.safetensors"  # what a run begins with, when it continues another one
 WEIGHTS = "policy.safetensors"  # what a run leaves: racer.learning.initial
 LOG = "worker.log"
@@ -31,16 +34,16 @@ _CHUNK = 1 << 20
 
 def lay_initial(folder: Path, source: Path) -> Path:
     """Copy weights to a new run's folder, on the disk when this returns; OSError when it is full.
+    The folder is marked as one without a row (racer.folders).
 
     The source is only ever replaced as a whole, so the copy is one state of it.
     """
     copy = folder / INITIAL
     with source.open("rb") as given:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with copy.open("wb") as taken:
+        doubt(folder)
+        with becoming(copy) as taken:
             shutil.copyfileobj(given, taken)
-            taken.flush()
-            os.fsync(taken.fileno())
     return copy
 
 

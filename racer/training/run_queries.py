@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, delete, select
@@ -157,9 +157,9 @@ def retry_run(session: Session, run_id: str, *, forget: Callable[[str], None]) -
     forget(run.id)
 
 
-def delete_run(session: Session, run_id: str) -> None:
+def delete_run(session: Session, run_id: str, *, doubt: Callable[[str], None]) -> None:
     """Forget a run that has ended; its model shows the one before it. ConflictError while it is
-    active."""
+    active. `doubt` says of its files that they may be nobody's."""
     run = _existing(session, run_id)
     if run.status in ACTIVE:
         raise ConflictError(f"The run is {word_of(run.status)}. Cancel it first.")
@@ -167,11 +167,17 @@ def delete_run(session: Session, run_id: str) -> None:
     audit.record(session, "run.delete", run.id)
     session.delete(run)
     session.flush()
+    doubt(run_id)
     left = newest_run(session, model.drone_id)
     model.status = left.status if left else Status.INITIALIZING
     last = _newest_epoch(session, left) if left else None
     model.train_loss = last.metrics["loss"] if last else None
     model.train_accuracy = last.metrics["accuracy"] if last else None
+
+
+def known_among(session: Session, run_ids: Collection[str]) -> Collection[str]:
+    """Those that are runs."""
+    return session.scalars(select(TrainingRun.id).where(TrainingRun.id.in_(run_ids))).all()
 
 
 def _existing(session: Session, run_id: str) -> TrainingRun:

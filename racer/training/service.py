@@ -12,10 +12,9 @@ All SQL runs in threads; a session is never held across a wait.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,16 +27,17 @@ from sqlalchemy.orm import Session, sessionmaker
 from auth import Visitor
 from models import Status, new_uuid
 from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableError
+from racer.folders import Folders, confirm, doubt
 from racer.jobs.executor import LOOK_S
 from racer.jobs.store import Store
 from racer.settings import Settings
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
-from racer.training.queries import ACTIVE, Progress
+from racer.training.queries import ACTIVE, Progress, Wanted
 from racer.training.run_files import forget_results, last_log_lines
 from racer.training.run_queries import RunView
 from racer.training.schemas import Sweep
-from racer.training.wanted import configure, lay_weights, runs_of
+from racer.training.wanted import configure, lay_weights, runs_of, weights_not_copied
 from racer.training.workers import Workers
 
 Message = dict[str, Any]
@@ -63,13 +63,20 @@ class TrainingService:
         self._store = Store(session_factory)
         self._workers = Workers(settings, self._store, worker, news=self._ring)
         self._runs_dir = settings.data_dir.resolve() / "runs"
+        self._folders = Folders(self._runs_dir)
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._reads: dict[tuple[str, int, asyncio.Event], asyncio.Task[Progress | None]] = {}
         self._closing = False
         self._heard = heard
 
     async def __aenter__(self) -> Self:
-        """Go on with what an earlier server left unfinished."""
+        """Remove the files of runs that an earlier server deleted, or did not come to make, and go
+        on with what it left unfinished."""
+        try:
+            if removed := await asyncio.to_thread(self._folders.tidy_up, self._known):
+                log.info("run_folders_removed", folders=removed)
+        except OSError as error:  # each training tells it, too
+            log.warning("run_folders_not_tidied_up", error=str(error))
         await self._workers.__aenter__()
         return self
 
@@ -128,12 +135,14 @@ class TrainingService:
             for run_id, run in runs.items():
                 queries.add_run(session, model, run, run_id=run_id)
 
-        try:  # weights first: a run is claimed as soon as there is a row
-            await asyncio.to_thread(lay_weights, self._runs_dir.parent, runs)
-            await self._store.write(add)
-        except RacerError:  # of anything else nobody knows whether the rows are there
-            await asyncio.to_thread(self._delete_folders, runs)
-            raise
+        with await asyncio.to_thread(self._hold, runs.values()):
+            try:  # weights first: a run is claimed as soon as there is a row
+                await asyncio.to_thread(lay_weights, self._runs_dir.parent, runs)
+                await self._store.write(add)
+            except RacerError:  # of anything else nobody knows whether the rows are there
+                await asyncio.to_thread(self._delete_folders, runs)
+                raise
+            await asyncio.to_thread(self._confirm_folders, runs)
         self._workers.wake()
         return await self._views(runs)
 
@@ -181,18 +190,38 @@ class TrainingService:
 
     async def delete_run(self, run_id: str) -> None:
         """Forget a run that has ended, with its files. Raises NotFoundError or ConflictError."""
-        await self._store.write(run_queries.delete_run, run_id)
+        await self._store.write(run_queries.delete_run, run_id, doubt=self.doubt_files)
         await self._workers.stop(self._workers.work_on(run_id))
         self._ring(run_id)
         await asyncio.to_thread(self._delete_folders, [run_id])
         log.info("run_deleted", run_id=run_id)
 
+    def doubt_files(self, run_id: str) -> None:
+        """Say of a run's files that they may be nobody's, in the transaction that deletes its row:
+        if that is all that is done, the next start removes them."""
+        with suppress(OSError):  # on a full disk it has to work most of all
+            doubt(self._runs_dir / run_id)
+
     def _delete_folders(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            folder = self._runs_dir / run_id
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                log.warning("run_folder_not_deleted", folder=str(folder))
+            self._folders.discard(run_id)
+
+    def _hold(self, runs: Iterable[Wanted]) -> AbstractContextManager[object]:
+        """Until this is closed nobody takes new folders without a row to be left by a dead server.
+        UnavailableError when the disk does not allow it."""
+        if not any(run.config.get("initial") for run in runs):
+            return nullcontext()  # folders come after their rows
+        try:
+            return self._folders.hold()
+        except OSError as error:
+            raise weights_not_copied(error) from error
+
+    def _confirm_folders(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            confirm(self._runs_dir / run_id)
+
+    def _known(self, run_ids: Collection[str]) -> Collection[str]:
+        return self._store.read_here(run_queries.known_among, run_ids)
 
     async def _end(self, change: Callable[[Session, str], None], run_id: str) -> RunView:
         await self._store.write(change, run_id)

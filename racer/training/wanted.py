@@ -98,10 +98,13 @@ def lay_weights(data_dir: Path, runs: Mapping[str, Wanted]) -> None:
         except FileNotFoundError as error:
             raise _without_weights(kept=kept) from error
         except OSError as error:
-            raise UnavailableError(
-                f"The weights to begin with cannot be copied: {error.strerror}."
-            ) from error
+            raise weights_not_copied(error) from error
         refuse_others(read_initial(copy), run.config)
+
+
+def weights_not_copied(error: OSError) -> UnavailableError:
+    """Says why."""
+    return UnavailableError(f"The weights to begin with cannot be copied: {error.strerror}.")
 
 
 def _without_weights(*, kept: bool) -> RacerError:

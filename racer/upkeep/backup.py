@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryFile
+from tempfile import TemporaryFile
 from typing import Any
 
 from alembic.migration import MigrationContext
@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import Database, alembic_config, unhurried
 from models import Base, SignIn
 from racer.errors import ConfigurationError, UnavailableError
+from racer.files import becoming
 from racer.upkeep.contents import DATA, FOLDERS, FORMAT, HEAD, TABLES, Head, to_line
 
 _ROWS = 1000  # fetched at once
@@ -37,7 +38,7 @@ def back_up(database: Database, data_dir: Path, target: Path) -> int:
     """
     try:
         with (
-            _becoming(target) as file,
+            becoming(target, mode=0o600) as file,  # for its owner alone
             tarfile.open(fileobj=file, mode="w:gz", compresslevel=_LEVEL) as archive,
         ):
             with _one_moment(database) as connection:
@@ -55,20 +56,6 @@ def back_up(database: Database, data_dir: Path, target: Path) -> int:
             f"The database {database.place} cannot be read: {reason}."
         ) from error
     return target.stat().st_size
-
-
-@contextmanager
-def _becoming(target: Path) -> Iterator[io.BufferedWriter]:
-    """A file for its owner alone that takes its name once all of it is on the disk."""
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
-            yield file  # type: ignore[misc]  # the stubs' wrapper is one
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).rename(target)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 @contextmanager

@@ -16,9 +16,7 @@ import auth
 from database import Database
 from racer.accounts.limits import SignInLimits
 from racer.accounts.routes import router
-from racer.settings import Settings
-from racer.web.app import assemble, spine
-from tests.postgres import temporary_database
+from tests.served import lasting_app
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -26,21 +24,8 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     """The running app."""
-    directory = tmp_path_factory.mktemp("accounts")
-    if request.param == "sqlite":
-        yield from _run(
-            Settings(_env_file=None, data_dir=directory, database_url="", secret_key="")
-        )
-        return
-    with temporary_database(request.getfixturevalue("postgres")) as url:
-        yield from _run(
-            Settings(_env_file=None, data_dir=directory, database_url=url, secret_key="")
-        )
-
-
-def _run(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(
-        assemble(settings, routers=[router], lifespan=spine), base_url="http://localhost"
+    with lasting_app(
+        request.param, [router], request=request, tmp_path_factory=tmp_path_factory
     ) as client:
         yield client
 

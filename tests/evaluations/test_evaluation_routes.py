@@ -13,6 +13,8 @@ import pytest
 
 from models import Evaluation, Job, Policy
 from racer.evaluations import queries
+from racer.folders import Folders
+from racer.jobs import leases
 from racer.settings import Settings
 from tests.evaluations.conftest import OVER, Rig, running
 from tests.training.conftest import play
@@ -68,6 +70,28 @@ def test_an_evaluation_is_queued_flown_and_read(settings: Settings) -> None:
             assert answer.status_code == 200
             with np.load(io.BytesIO(answer.content), allow_pickle=False) as flights:
                 assert flights["steps"].tolist() == [2, 2, 2, 2]
+
+    play(scenario())
+
+
+def test_trajectories_that_went_for_newer_ones_are_told_of(settings: Settings) -> None:
+    """As racer.jobs.room removes them."""
+
+    async def scenario() -> None:
+        async with running(settings) as rig:
+            await rig.new_user("ada")
+            evaluation_id = await rig.ask(rig.new_policy("ada", numbered(1)))
+            await until_over(rig, evaluation_id)
+            with rig.app.state.database.session() as session:
+                job_id = session.get_one(Evaluation, evaluation_id).job_id
+                assert leases.forget_files(session, job_id, "They made room.")
+            assert Folders(settings.data_dir / "jobs").discard(job_id)
+            answer = await rig.http.get(f"/evaluations/{evaluation_id}/trajectories")
+            assert answer.status_code == 409
+            assert answer.json()["detail"].endswith("no trajectories any more. They made room.")
+            found = await rig.read(evaluation_id)
+            assert (found["status"], found["error"]) == ("finished", None)
+            assert found["report"]["completion"] == 1.0
 
     play(scenario())
 
@@ -201,7 +225,7 @@ def test_who_may_ask_and_delete(settings: Settings) -> None:
                 assert deleted.status_code == status
             with rig.app.state.database.session(read_only=True) as session:
                 assert session.query(Evaluation).count() == session.query(Job).count() == 0
-            assert not [*(rig.policies.parent / "jobs").iterdir()]
+            assert not [*(rig.policies.parent / "jobs").glob("*/")]
 
     play(scenario())
 
@@ -217,7 +241,7 @@ def test_a_deleted_policy_takes_its_evaluations_and_their_jobs(settings: Setting
         async with running(settings) as rig:  # or within seconds
             with rig.app.state.database.session(read_only=True) as session:
                 assert session.query(Job).count() == 0
-            assert not [*(rig.policies.parent / "jobs").iterdir()]
+            assert not [*(rig.policies.parent / "jobs").glob("*/")]
 
     play(scenario())
 

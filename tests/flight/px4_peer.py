@@ -7,17 +7,17 @@ cannot be had from it. This peer has no physics: a test says which answers it gi
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from types import TracebackType
 
 from pymavlink.dialects.v20 import common as mavlink
+
+from tests.flight.in_thread import InThread
 
 HOLD, OFFBOARD, POSCTL = 50593792, 393216, 196608
 _STANDBY, _ACTIVE, _CRITICAL = 3, 4, 5
 
 
-class Px4Peer:
+class Px4Peer(InThread):
     """Sends heartbeat, landed state, odometry and clock; records what it is sent."""
 
     def __init__(
@@ -25,6 +25,7 @@ class Px4Peer:
     ) -> None:
         """`report_s`: between reports. `obeys`: a mode that is asked for is the mode, as in PX4;
         without it a test sets `custom_mode`."""
+        super().__init__()
         self._report_s = report_s
         self._obeys = obeys
         self._address = ("127.0.0.1", port)
@@ -32,8 +33,6 @@ class Px4Peer:
         self._socket.bind(("127.0.0.1", 0))
         self._socket.settimeout(0.02)
         self._mav = mavlink.MAVLink(None, srcSystem=1, srcComponent=1)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
         self._booted = time.monotonic()
         self.in_air = in_air
         self.armed = in_air
@@ -53,18 +52,8 @@ class Px4Peer:
         ] = []  # the same with their times, monotonic s
         self.rates: list[tuple[float, mavlink.MAVLink_set_attitude_target_message]] = []
 
-    def __enter__(self) -> Px4Peer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def close(self) -> None:
+        """Fall silent."""
         self._socket.close()
 
     def reboot(self) -> None:
@@ -72,9 +61,10 @@ class Px4Peer:
         self._booted = time.monotonic()
         self.parameters.clear()
 
-    def _run(self) -> None:
+    def work(self) -> None:
+        """Report, and answer what comes."""
         tick, began = 0, time.monotonic()
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             if not self.silent:
                 if tick % round(0.5 / self._report_s) == 0:
                     self._beat()
@@ -82,7 +72,7 @@ class Px4Peer:
             tick += 1
             until = began + tick * self._report_s
             self._socket.settimeout(min(0.02, self._report_s))
-            while time.monotonic() < until and not self._stop.is_set():
+            while time.monotonic() < until and not self.stopped.is_set():
                 self._receive()
 
     def _send(self, message: mavlink.MAVLink_message) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import select
 import socket
-import threading
-from types import TracebackType
+
+from tests.flight.in_thread import InThread
 
 _LOCALHOST = "127.0.0.1"
 
 
-class Relay:
+class Relay(InThread):
     """Passes datagrams both ways between vehicle `instance` and the controller at `url`.
 
     The vehicle speaks to its usual port, which is ours; the controller listens at a port of its
@@ -19,6 +19,7 @@ class Relay:
     """
 
     def __init__(self, instance: int, *, seed: int = 1) -> None:
+        super().__init__()
         self._loss_up = self._loss_down = 0.0
         self._random = random.Random(seed)
         self._vehicle = (_LOCALHOST, 14580 + instance)
@@ -26,26 +27,14 @@ class Relay:
         self._to_controller = _bound(0)
         with _bound(0) as free:
             self._controller = (_LOCALHOST, int(free.getsockname()[1]))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
     @property
     def url(self) -> str:
         """AUTOPILOT_URL of the controller."""
         return f"udpin://{_LOCALHOST}:{self._controller[1]}"
 
-    def __enter__(self) -> Relay:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def close(self) -> None:
+        """Give the ports back."""
         self._to_vehicle.close()
         self._to_controller.close()
 
@@ -53,9 +42,10 @@ class Relay:
         """From now on, on the way to the vehicle, and `down` to the controller if not the same."""
         self._loss_up, self._loss_down = share, share if down is None else down
 
-    def _run(self) -> None:
+    def work(self) -> None:
+        """Pass on what comes."""
         ends = [self._to_vehicle, self._to_controller]
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             readable, _, _ = select.select(ends, [], [], 0.05)
             if self._to_controller in readable:
                 self._pass_on(self._to_controller, self._to_vehicle, self._vehicle, self._loss_up)

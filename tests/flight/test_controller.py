@@ -12,10 +12,11 @@ from rclpy.executors import SingleThreadedExecutor
 from racer.errors import UnavailableError
 from racer.flight.commands import CommandResult
 from racer.flight.connect import open_vehicle
-from racer.flight.controller import Controller, serve
+from racer.flight.controller import Controller
 from racer.flight.hangar import Hangar
 from racer.flight.monitor import Update
 from racer.flight.ros_node import ControllerNode
+from racer.flight.serving import serve
 from racer.flight.topics import topics_of
 from tests.flight.px4_peer import Px4Peer
 from tests.support import claim_slot

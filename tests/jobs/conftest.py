@@ -16,6 +16,7 @@ from database import Database
 from models import Job, JobStatus, User
 from racer.jobs.service import JobKind, JobService, submit
 from racer.settings import Settings
+from tests.served import migrated
 from tests.training.conftest import until
 
 FAKE_JOB = (sys.executable, "-m", "tests.jobs.fake_job")
@@ -40,8 +41,8 @@ class Bench:
     database: Database
     data_dir: Path
 
-    def service(self, kind: JobKind = FAKE, *, max_jobs: int = 1) -> JobService:
-        settings = Settings(_env_file=None, data_dir=self.data_dir, max_jobs=max_jobs)
+    def service(self, kind: JobKind = FAKE, **changes: Any) -> JobService:
+        settings = Settings(_env_file=None, data_dir=self.data_dir, **changes)
         return JobService(settings, self.database.session_factory, [kind])
 
     def submit(self, *, owner_id: int = 0, **config: Any) -> str:
@@ -90,13 +91,8 @@ class Bench:
 @contextmanager
 def bench_on(database_url: str, data_dir: Path) -> Iterator[Bench]:
     """A bench with a migrated database."""
-    settings = Settings(_env_file=None, database_url=database_url)
-    database = Database(settings.effective_database_url)
-    try:
-        database.upgrade()
+    with migrated(database_url) as database:
         yield Bench(database_url, database, data_dir)
-    finally:
-        database.dispose()
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def work(config: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         case "leave":
             os._exit(3)
     (output / "answer.txt").write_text("42")
+    (output / "replay.bin").write_bytes(bytes(config.get("files_bytes", 0)))
     return {"answer": config.get("answer", 42), "begun": begun}
 
 

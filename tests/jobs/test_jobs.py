@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,11 +18,13 @@ from sqlalchemy.orm import Session
 
 from models import Job, JobStatus, User
 from racer.errors import ConflictError, NotFoundError
+from racer.folders import doubt
 from racer.jobs import leases
 from racer.jobs.leases import Attempt
 from racer.jobs.service import JobKind, JobService
 from racer.settings import Settings
 from tests.jobs.conftest import FAKE, FAKE_JOB, Bench, note_the_end
+from tests.support import REPOSITORY
 from tests.training.conftest import gone, play
 
 
@@ -323,19 +326,75 @@ def test_jobs_that_nobody_wants_any_more_are_deleted(bench: Bench) -> None:
     play(scenario())
 
 
-def test_folders_without_a_job_go_at_the_start(sqlite_bench: Bench) -> None:
+def test_a_start_removes_the_files_of_deleted_jobs_and_no_others(sqlite_bench: Bench) -> None:
+    """A database that is another one than yesterday's knows none of the jobs, and costs none."""
     bench = sqlite_bench
-    job_id, orphan = bench.submit(do="hold"), str(uuid4())
-    for name in (job_id, orphan, "somebody's notes"):
+    job_id, deleted, another_database = bench.submit(do="hold"), str(uuid4()), str(uuid4())
+    for name in (job_id, deleted, another_database, "somebody's notes"):
         bench.folder(name).mkdir(parents=True)
+    for name in (job_id, deleted):
+        doubt(bench.folder(name))
 
     async def scenario() -> None:
         async with bench.service():
             assert bench.folder(job_id).exists()
-            assert not bench.folder(orphan).exists()
+            assert not bench.folder(deleted).exists()
+            assert bench.folder(another_database).exists()
             assert bench.folder("somebody's notes").exists()
 
     play(scenario())
+
+
+DELETING = """
+import os, signal, sys
+from pathlib import Path
+from racer.jobs import workers
+from tests.jobs.conftest import bench_on
+from tests.training.conftest import play
+
+url, data_dir, job_id, moment = sys.argv[1:]
+doubt = workers.doubt
+
+def killed(*told):
+    if moment == "before the commit":
+        doubt(*told)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    with bench_on(url, Path(data_dir)) as bench:
+        async with bench.service() as service:
+            if moment == "before the commit":
+                workers.doubt = killed
+            else:
+                workers.Folders.discard = killed
+            await service.delete(job_id)
+
+play(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
+def test_a_kill_while_a_job_is_deleted_leaves_all_of_it_or_nothing(
+    bench: Bench, moment: str
+) -> None:
+    job_id = bench.submit()
+
+    async def finish() -> None:
+        async with bench.service():
+            await bench.ended(job_id)
+
+    async def start_again() -> None:
+        async with bench.service():
+            stays = moment == "before the commit"
+            assert bench.exists(job_id) == bench.folder(job_id).exists() == stays
+            assert not (bench.folder(job_id) / ".unrecorded").exists()
+
+    play(finish())
+    command = [sys.executable, "-c", DELETING, bench.database_url, str(bench.data_dir), job_id]
+    died = subprocess.run([*command, moment], cwd=REPOSITORY, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    assert (bench.folder(job_id) / "answer.txt").exists()
+    play(start_again())
 
 
 def test_a_stop_takes_under_a_second_and_the_job_is_tried_again(bench: Bench) -> None:

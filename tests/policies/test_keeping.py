@@ -16,7 +16,6 @@ from sqlalchemy import text
 from database import Database
 from models import Policy, Status, TrainingRun, User, UserDroneModel, new_uuid
 from racer.policies import service
-from racer.policies.folders import Staging, tidy_up
 from racer.policies.service import PolicyService
 from racer.policy.loading import load_policy
 from racer.process import PARENT_VARIABLE
@@ -309,22 +308,3 @@ def test_a_run_that_cannot_be_kept_does_not_stop_the_others(
             assert rig.folders() == [policy["id"]]
 
     play(scenario())
-
-
-def test_tidying_up_removes_what_is_nobodys_and_nothing_else(tmp_path: Path) -> None:
-    for name, marked in (("row", True), ("orphan", True), ("other-database", False)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "policy.onnx").write_bytes(b"x")
-        if marked:
-            (tmp_path / name / ".unrecorded").touch()
-    (tmp_path / ".staged-half").mkdir()
-    (tmp_path / ".staged-half" / "policy.onnx").write_bytes(b"x")
-    at_work = Staging(tmp_path)
-    at_work.open()
-    assert tidy_up(tmp_path, lambda _: {"row"}) == 0  # somebody works there
-    at_work.close()
-    assert tidy_up(tmp_path, lambda _: {"row"}) == 2
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
-    files = ["other-database/policy.onnx", "row/policy.onnx"]
-    assert left == sorted([".lock", "other-database", "row", *files])
-    assert tidy_up(tmp_path, lambda _: pytest.fail("asked about nothing") if _ else set()) == 0

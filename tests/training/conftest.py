@@ -18,6 +18,7 @@ from database import Database
 from models import TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.settings import Settings
 from racer.training.service import TrainingService
+from tests.served import migrated
 
 DONE = {"done": True, "message": "Training completed!"}
 
@@ -120,13 +121,8 @@ async def collect(
 @contextmanager
 def bench_on(database_url: str, data_dir: Path) -> Iterator[Bench]:
     """A bench with a migrated database."""
-    settings = Settings(_env_file=None, database_url=database_url)
-    database = Database(settings.effective_database_url)
-    try:
-        database.upgrade()
+    with migrated(database_url) as database:
         yield Bench(database_url, database, data_dir)
-    finally:
-        database.dispose()
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ from starlette.testclient import TestClient
 from database import Database
 from models import KeptAnswer, User
 from racer.accounts.routes import router as accounts
-from racer.settings import Settings
 from racer.tracks.routes import router as tracks
-from racer.web.app import assemble, spine
-from tests.postgres import temporary_database
+from tests.served import lasting_app
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -26,17 +24,9 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     """The running app."""
-    directory = tmp_path_factory.mktemp("web")
-    if request.param == "sqlite":
-        yield from _run(Settings(_env_file=None, data_dir=directory, database_url=""))
-        return
-    with temporary_database(request.getfixturevalue("postgres")) as url:
-        yield from _run(Settings(_env_file=None, data_dir=directory, database_url=url))
-
-
-def _run(settings: Settings) -> Iterator[TestClient]:
-    app = assemble(settings, routers=[accounts, tracks], lifespan=spine)
-    with TestClient(app, base_url="http://localhost") as client:
+    with lasting_app(
+        request.param, [accounts, tracks], request=request, tmp_path_factory=tmp_path_factory
+    ) as client:
         yield client
 
 
