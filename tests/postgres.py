@@ -88,10 +88,12 @@ def _server(
 
 
 @contextmanager
-def temporary_database(server_url: str) -> Iterator[str]:
-    """The URL of a new empty database on a running server; dropped at the end."""
+def temporary_database(server_url: str, *, like: str | None = None) -> Iterator[str]:
+    """The URL of a new database on a running server, empty or a copy of another one of its
+    databases that nobody is connected to; dropped at the end."""
     name = f"test_{uuid4().hex}"
-    _execute(server_url, f"CREATE DATABASE {name}")
+    template = "" if like is None else f" TEMPLATE {like.rpartition('/')[2]}"
+    _execute(server_url, f"CREATE DATABASE {name}{template}")
     try:
         yield server_url.rpartition("/")[0] + "/" + name
     finally:

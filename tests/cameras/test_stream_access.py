@@ -19,8 +19,10 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture
-def settings(sqlite_url: str, tmp_path: Any) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url, secret_key="")
+def settings(migrated_sqlite_url: str, tmp_path: Any) -> Settings:
+    return Settings(
+        _env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url, secret_key=""
+    )
 
 
 @pytest.fixture

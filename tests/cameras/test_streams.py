@@ -24,8 +24,10 @@ from tests.training.rig import Rig, serving
 
 
 @pytest.fixture
-def sqlite_settings(sqlite_url: str, tmp_path: Any) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url, secret_key="")
+def sqlite_settings(migrated_sqlite_url: str, tmp_path: Any) -> Settings:
+    return Settings(
+        _env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url, secret_key=""
+    )
 
 
 async def frames(rig: Rig, path: str) -> AsyncGenerator[bytes, None]:

@@ -261,8 +261,8 @@ def test_a_deleted_policy_takes_its_evaluations_and_their_jobs(settings: Setting
         [],
     ],
 )
-def test_settings_that_mean_nothing(tmp_path: Path, sqlite_url: str, wanted: Any) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url)
+def test_settings_that_mean_nothing(tmp_path: Path, migrated_sqlite_url: str, wanted: Any) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url)
 
     async def scenario() -> None:
         async with running(settings) as rig:

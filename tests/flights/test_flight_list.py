@@ -55,8 +55,8 @@ def record(settings: Settings, at_s: float, account: dict[str, Any], seconds: fl
 
 
 @pytest.fixture
-def sqlite_settings(tmp_path: Path, sqlite_url: str) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url)
+def sqlite_settings(tmp_path: Path, migrated_sqlite_url: str) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url)
 
 
 def test_an_accounts_flights_are_listed_the_newest_first(settings: Settings) -> None:

@@ -96,14 +96,14 @@ def bench_on(database_url: str, data_dir: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Bench]:
+def bench(migrated_url: str, tmp_path: Path) -> Iterator[Bench]:
     """Once on each database."""
-    with bench_on(database_url, tmp_path) as bench:
+    with bench_on(migrated_url, tmp_path) as bench:
         yield bench
 
 
 @pytest.fixture
-def sqlite_bench(sqlite_url: str, tmp_path: Path) -> Iterator[Bench]:
+def sqlite_bench(migrated_sqlite_url: str, tmp_path: Path) -> Iterator[Bench]:
     """For what SQL has no part in."""
-    with bench_on(sqlite_url, tmp_path) as bench:
+    with bench_on(migrated_sqlite_url, tmp_path) as bench:
         yield bench

@@ -33,8 +33,8 @@ OBSERVATIONS[32:] *= 100.0
 
 
 @pytest.fixture
-def on_sqlite(sqlite_url: str, tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path / "data", database_url=sqlite_url)
+def on_sqlite(migrated_sqlite_url: str, tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path / "data", database_url=migrated_sqlite_url)
 
 
 async def exported(

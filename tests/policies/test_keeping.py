@@ -292,9 +292,9 @@ def test_two_servers_keep_a_run_once(settings: Settings, tmp_path: Path) -> None
 
 
 def test_a_run_that_cannot_be_kept_does_not_stop_the_others(
-    sqlite_url: str, tmp_path: Path
+    migrated_sqlite_url: str, tmp_path: Path
 ) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url)
+    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url)
     broken, whole = (policy_folder(tmp_path / name) for name in ("broken", "whole"))
     (broken / "policy.onnx").write_bytes(b"no network")
 

@@ -34,9 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def on_sqlite(sqlite_url: str, tmp_path: Path) -> Settings:
+def on_sqlite(migrated_sqlite_url: str, tmp_path: Path) -> Settings:
     """For what SQL has no part in."""
-    return Settings(_env_file=None, data_dir=tmp_path / "data", database_url=sqlite_url)
+    return Settings(_env_file=None, data_dir=tmp_path / "data", database_url=migrated_sqlite_url)
 
 
 async def new_account(rig: Rig, name: str = "ada") -> None:

@@ -12,7 +12,7 @@ from models import Race, Role, User
 from racer.races import queries
 from racer.settings import Settings
 from tests.races.rig import Rig, serving
-from tests.racing.conftest import TOLEDO
+from tests.support import REPOSITORY
 from tests.training.conftest import play
 
 
@@ -145,7 +145,8 @@ def test_an_entry_fits_the_race(settings: Settings) -> None:
 def test_who_finds_no_room_on_the_grid_is_told_so_while_entries_are_open(
     settings: Settings,
 ) -> None:
-    narrow = TOLEDO.replace("min = [-12.0, -20.0, 0.0]", "min = [-12.0, -8.0, 0.0]")
+    shipped = (REPOSITORY / "racer/sim/tracks/toledo.toml").read_text(encoding="utf-8")
+    narrow = shipped.replace("min = [-12.0, -20.0, 0.0]", "min = [-12.0, -8.0, 0.0]")
     narrow = narrow.replace("[0.0, 0.0, 2.5]", "[0.0, -7.0, 2.5]")
 
     async def story() -> None:

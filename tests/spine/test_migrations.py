@@ -109,7 +109,10 @@ def test_a_step_keeps_the_rows_both_ways(database: Database, below: str, step: s
     assert_models_read_everything(database)
 
 
-def test_a_database_of_the_first_release_is_brought_up_and_served(settings: Settings) -> None:
+def test_a_database_of_the_first_release_is_brought_up_and_served(
+    empty_settings: Settings,
+) -> None:
+    settings = empty_settings
     database = Database(settings.effective_database_url)
     database.upgrade("0001")
     fill(database, FULL, BARE)

@@ -18,8 +18,10 @@ GATE = "[[gates]]\nposition = [1, 1, 1]\nyaw_deg = 0\nsize_m = 1\n"
 
 
 @pytest.fixture
-def sqlite_settings(sqlite_url: str, tmp_path: Path) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url, secret_key="")
+def sqlite_settings(migrated_sqlite_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url, secret_key=""
+    )
 
 
 def gate(**changes: str) -> bytes:

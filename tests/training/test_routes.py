@@ -22,8 +22,10 @@ DONE = {"done": True, "message": "Training completed!"}
 
 
 @pytest.fixture
-def sqlite_settings(sqlite_url: str, tmp_path: Any) -> Settings:
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=sqlite_url, secret_key="")
+def sqlite_settings(migrated_sqlite_url: str, tmp_path: Any) -> Settings:
+    return Settings(
+        _env_file=None, data_dir=tmp_path, database_url=migrated_sqlite_url, secret_key=""
+    )
 
 
 async def received(socket: ClientConnection) -> list[dict[str, Any]]:

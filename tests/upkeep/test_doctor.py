@@ -41,7 +41,8 @@ def test_a_sound_machine(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()  # it changes nothing
 
 
-def test_the_database_as_it_is(settings: Settings) -> None:
+def test_the_database_as_it_is(empty_settings: Settings) -> None:
+    settings = empty_settings
     assert doctor._database(settings).mark == "ok"
     database = Database(settings.effective_database_url)
     database.upgrade("0003")
