@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, bindparam, func, select
+from sqlalchemy import Row, and_, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models import User, UserDroneModel
+from models import ACTIVE, TrainingRun, User, UserDroneModel
 from racer.errors import AlreadyExistsError, ConflictError, NotFoundError
 from schemas import DroneModelCreate, clean_username
 
@@ -138,14 +138,17 @@ def _require_room(session: Session, owner: User) -> None:
     held = session.scalar(select(func.count()).where(UserDroneModel.user_id == owner.id)) or 0
     if held >= MOST_DRONE_MODELS:
         raise ConflictError(
-            f"An account holds {MOST_DRONE_MODELS} drone models at most. Train one of them again, "
-            "or use another account."
+            f"An account holds {MOST_DRONE_MODELS} drone models at most. Delete one of them, or "
+            "train one again."
         )
 
 
-def get_users_drone_model(session: Session, user: User, drone_id: str) -> UserDroneModel:
-    """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's."""
-    model = find_drone_model(session, drone_id)
+def get_users_drone_model(
+    session: Session, user: User, drone_id: str, *, lock: bool = False
+) -> UserDroneModel:
+    """The user's drone model with that UUID; NotFoundError if it is nobody's or another user's.
+    `lock` as in `find_drone_model`."""
+    model = find_drone_model(session, drone_id, lock=lock)
     if model is None or model.user_id != user.id or model.drone_id != drone_id.lower():
         raise no_model_of(user, drone_id)
     return model
@@ -214,3 +217,23 @@ def update_drone_model(session: Session, model: UserDroneModel, changes: dict[st
     for name, value in changes.items():
         setattr(model, name, value)
     session.flush()
+
+
+def delete_drone_model(session: Session, model: UserDroneModel) -> Sequence[str]:
+    """Forget a locked model with its runs; their ids. Policies that were kept stay.
+
+    Raises ConflictError while one of the runs waits, trains or rests.
+    """
+    runs = session.execute(
+        select(TrainingRun.id, TrainingRun.status)
+        .where(TrainingRun.drone_model_id == model.id)
+        .order_by(TrainingRun.created_at, TrainingRun.id)
+    ).all()
+    active = [run.id for run in runs if run.status in ACTIVE]
+    if active:
+        raise ConflictError(
+            f"A training of this drone model has not ended ({len(active)} in all; the first is the "
+            f"run {active[0]}). Cancel it or wait for its end, then delete the drone model."
+        )
+    session.execute(delete(UserDroneModel).where(UserDroneModel.id == model.id))
+    return [run.id for run in runs]

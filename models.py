@@ -43,6 +43,9 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)  # trainings that have not ended
+
+
 class JobStatus(StrEnum):
     """Of a job."""
 

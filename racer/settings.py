@@ -60,7 +60,8 @@ class Settings(BaseSettings):
         250,
         ge=1,
         le=10**5,
-        description="WebSockets that one account may have open, or one address without account.",
+        description="WebSockets that one account, or one address without account, may have open; "
+        "the console's count by address.",
     )
     writes_per_minute: int = Field(
         600,

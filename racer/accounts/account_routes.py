@@ -21,8 +21,10 @@ from racer.accounts.schemas import (
     RoleChange,
 )
 from racer.errors import NotFoundError, UnauthorizedError
+from racer.web.conditional import WritingDep
 from racer.web.openapi import errors
 from racer.web.paging import place_of
+from schemas import UserOut
 
 router = APIRouter()
 _OWN = errors(
@@ -99,10 +101,14 @@ def set_role(username: str, wanted: RoleChange, session: SessionDep, _admin: Adm
     response_class=Response,
     responses=_OWN | _LAST,
 )
-async def delete_user(username: str, request: Request, token: Token) -> None:
+async def delete_user(username: str, request: Request, token: Token, writing: WritingDep) -> None:
     """With its drone models, runs, policies, evaluations, tracks and races that have no results;
     what runs is ended first. Races that were flown keep the names of who took part."""
-    await deletion.delete_account(request.app.state, username, token)
+
+    def as_seen(user: User) -> None:
+        writing.require(lambda: UserOut.model_validate(user))
+
+    await deletion.delete_account(request.app.state, username, token, check=as_seen)
 
 
 @router.get("/audit", tags=["operations"], summary="Read the audit log", responses=_ADMINS)

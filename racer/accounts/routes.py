@@ -17,6 +17,7 @@ from auth import (
     CurrentUser,
     NamedAccount,
     Somebody,
+    Token,
     VisitDep,
     VisitorDep,
     get_account,
@@ -26,7 +27,7 @@ from auth import (
 )
 from database import SessionDep
 from models import User, UserDroneModel
-from racer.accounts import account_routes, session_routes
+from racer.accounts import account_routes, deletion, session_routes
 from racer.accounts.schemas import MeOut
 from racer.accounts.service import check_reward
 from racer.rewards.diagnostics import InvalidRewardError
@@ -234,6 +235,30 @@ def update_drone_model(
     writing.require(lambda: DroneModelOut.model_validate(model))
     crud.update_drone_model(session, model, changes.model_dump(exclude_unset=True))
     return writing.answer(DroneModelOut.model_validate(model))
+
+
+@router.delete(
+    "/users/{username}/drone-models/{drone_id}",
+    tags=["drone models"],
+    summary="Delete a drone model",
+    status_code=204,
+    response_class=Response,
+    responses=errors(
+        s401=_PROTECTED,
+        s404="No such user, or no such drone model of that user.",
+        s409="One of its trainings has not ended, or the vehicle flies for it.",
+    ),
+)
+async def delete_drone_model(
+    username: str, drone_id: str, request: Request, token: Token, writing: WritingDep
+) -> None:
+    """With its runs and their files. Policies that were kept of them stay, and so do evaluations
+    and races in which they flew."""
+
+    def as_seen(model: UserDroneModel) -> None:
+        writing.require(lambda: DroneModelOut.model_validate(model))
+
+    await deletion.delete_drone_model(request.app.state, username, drone_id, token, check=as_seen)
 
 
 router.include_router(session_routes.router)

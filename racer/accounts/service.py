@@ -1,5 +1,5 @@
-"""What other slices have of accounts: the audit log, signing in, and the check of a new drone model
-beyond its fields' own ranges.
+"""What other slices have of accounts: the audit log, signing in, the check of a new drone model
+beyond its fields' own ranges, and its deletion.
 
     from racer.accounts.service import audit
     audit.record(session, "race.delete", race.id)
@@ -8,11 +8,20 @@ beyond its fields' own ranges.
 from __future__ import annotations
 
 from racer.accounts import audit, tokens
+from racer.accounts.deletion import delete_drone_model
 from racer.accounts.signing_in import check_password, limits_of, sign_in
 from racer.rewards.check import compile_source
 from schemas import DroneDetails
 
-__all__ = ["audit", "check_password", "check_reward", "limits_of", "sign_in", "tokens"]
+__all__ = [
+    "audit",
+    "check_password",
+    "check_reward",
+    "delete_drone_model",
+    "limits_of",
+    "sign_in",
+    "tokens",
+]
 
 
 def check_reward(details: DroneDetails) -> None:

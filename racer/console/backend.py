@@ -161,6 +161,11 @@ class Backend:
 
         return await self._write(create)
 
+    async def delete_model(self, drone_id: str) -> None:
+        """Delete one of the pilot's, with its trainings. Raises NotFoundError, and ConflictError
+        while one of them lasts or the vehicle flies for it."""
+        await self._session.delete_model(drone_id)
+
     async def choose(self, drone_id: str | None) -> None:
         """Act on this drone model from now on. Raises NotFoundError if it is not the pilot's."""
         if drone_id is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from nicegui import app as nicegui_app
-from nicegui import background_tasks, ui
+from nicegui import background_tasks, core, ui
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
@@ -22,6 +22,7 @@ from racer.console.layout import Chip, card, text
 from racer.console.pilot_form import PilotForm
 from racer.console.session import open_streams
 from racer.console.setup_panel import ModelCard, SetupPanel
+from racer.console.sockets import PARENT, count_sessions
 from racer.console.telemetry_panel import TelemetryPanel
 from racer.console.training_panel import TrainingPanel
 
@@ -36,9 +37,6 @@ _MARK = (
 )
 
 
-_PARENT = "console_parent"  # in the request's scope: the app whose state holds the services
-
-
 class _ConsoleMount(Mount):
     """NiceGUI's mount at the root, confined to the paths that are NiceGUI's."""
 
@@ -46,7 +44,7 @@ class _ConsoleMount(Mount):
         path = scope.get("path", "")
         if path in {"/", "/favicon.ico"} or path.startswith("/_nicegui"):
             match, child_scope = super().matches(scope)
-            return match, {**child_scope, _PARENT: scope["app"]}
+            return match, {**child_scope, PARENT: scope["app"]}
         return Match.NONE, {}
 
 
@@ -56,7 +54,7 @@ def mount(app: FastAPI) -> None:
     @ui.page("/", title="Toledo Racer", dark=True, language="en-US")
     def console(request: Request) -> None:
         address = request.client.host if request.client else ""
-        build(Backend.of(request.scope[_PARENT], address))
+        build(Backend.of(request.scope[PARENT], address))
 
     # A second app in one process (tests) mounts the same NiceGUI: its middleware must not pile up.
     nicegui_app.user_middleware.clear()
@@ -75,6 +73,7 @@ def mount(app: FastAPI) -> None:
     if not isinstance(mounted, Mount):
         raise TypeError("NiceGUI no longer mounts itself as the last route: adapt mount().")
     app.routes.append(_ConsoleMount("/", app=mounted.app, name="console"))
+    count_sessions(core.sio)
 
 
 def build(backend: Backend) -> None:

@@ -19,7 +19,7 @@ from starlette.datastructures import State
 
 import auth
 import crud
-from racer.accounts.service import audit, limits_of, sign_in, tokens
+from racer.accounts.service import audit, delete_drone_model, limits_of, sign_in, tokens
 from racer.errors import UnauthorizedError
 from racer.flight.authority import Account
 from racer.web.tokens import Admission, Grant
@@ -63,6 +63,14 @@ class PageSession:
         """New accounts from one address come as slowly as tries to sign in. Raises
         TooManyRequestsError."""
         await asyncio.sleep(limits_of(self._state).try_to(username, self._address))
+
+    async def delete_model(self, drone_id: str) -> None:
+        """Raises NotFoundError, UnauthorizedError, ConflictError."""
+        if self._admission is None:
+            raise UnauthorizedError("Choose a pilot first.")
+        self._tell_caller()
+        username = self._admission.granted.username
+        await delete_drone_model(self._state, username, drone_id, self.token)
 
     async def lapse(self) -> str | None:
         """Why it is over, if it is: signed out elsewhere, or the account is protected by now."""

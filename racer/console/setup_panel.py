@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from nicegui import app, ui
 
-from racer.console.layout import Chip, action, card, facts
+from racer.console.layout import Chip, action, card, facts, text
 from racer.console.model_form import FormError, ModelForm
 from racer.console.pilot_form import NOTICE, Accounts, PilotForm
 from racer.console.session import open_streams
@@ -37,6 +37,9 @@ class Roster(Accounts, Protocol):
 
     async def create_model(self, body: dict[str, Any]) -> ModelCard:
         """Raises FormError with a message for each field that is wrong."""
+
+    async def delete_model(self, drone_id: str) -> None:
+        """With its trainings."""
 
     async def choose(self, drone_id: str | None) -> None:
         """Act on this drone model from now on."""
@@ -76,9 +79,16 @@ class SetupPanel:
                 'outlined dense stack-label options-dense data-field="drone-model"'
             )
             action("New", icon="add").on_click(self._open_form)
+            bin_ = action("", icon="delete", classes="quiet").on_click(self._delete)
+            bin_.props('aria-label="Delete this drone model"').tooltip("Delete this drone model")
         self._facts = ui.element("div")
         self._form = ModelForm(submit=self._save_model, on_close=self._close_form)
         self._form.close()
+        with ui.dialog() as self._confirm, ui.card():
+            self._question = text("")
+            with ui.element("div").classes("row"):
+                action("Keep it").on_click(lambda: self._confirm.submit(False))
+                action("Delete it", classes="quiet").on_click(lambda: self._confirm.submit(True))
 
     async def _enter(self, name: str) -> None:
         """The pilot is known: show what is theirs."""
@@ -137,6 +147,26 @@ class SetupPanel:
             with self._facts:
                 facts(model.facts)
         self._on_model(model)
+
+    async def _delete(self) -> None:
+        """The chosen one, if the pilot says so once more."""
+        model = self._models.get(str(self._select.value))
+        if model is None:
+            return
+        self._question.set_text(
+            f"Delete {model.title!r} with its trainings? Policies that were kept stay."
+        )
+        if not await self._confirm:
+            return
+        try:
+            await self._roster.delete_model(model.drone_id)
+        except RacerError as error:
+            ui.notify(error.message, type="negative")
+            return
+        self._models.pop(model.drone_id, None)
+        self._choose(next(iter(self._models.values()), None))
+        if not self._models:
+            self._open_form()
 
     def _open_form(self) -> None:
         self._model_row.set_visibility(False)

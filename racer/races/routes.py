@@ -163,9 +163,12 @@ def withdraw(
     desk.copies.remove(race.id, entry.id)
 
 
-def _started(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> RaceOut:
+def _started(
+    race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk, writing: WritingDep
+) -> RaceOut:
     """The race under way, committed: whoever flies it looks at the database."""
     race = queries.get_own(session, race_id, visitor)
+    writing.require(lambda: views.whole(race))
     queries.require_open(race)
     service.start(session, race)
     session.commit()
@@ -182,13 +185,17 @@ async def start_race(
     return started
 
 
-def _cancelled(race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk) -> str | None:
+def _cancelled(
+    race_id: str, session: SessionDep, visitor: VisitorDep, desk: Desk, writing: WritingDep
+) -> str | None:
     """The job that flies the race; an open race has none and is cancelled here."""
     race = queries.get_own(session, race_id, visitor, lock=False)
     if race.status is RaceStatus.RUNNING:
+        writing.require(lambda: views.whole(race))
         session.commit()
         return race.job_id
     race = queries.get(session, race_id, lock=True)
+    writing.require(lambda: views.whole(race))
     queries.require_open(race)
     race.status, race.finished_at, race.copies_bytes = RaceStatus.CANCELLED, utc_now(), 0
     session.commit()

@@ -70,9 +70,14 @@ class Report:
         self.add_at(line, column, message, severity)
 
     def add_at(self, line: int, column: int, message: str, severity: Severity = "error") -> None:
-        """Note a complaint about a place."""
-        if len(self._found) < MAX_DIAGNOSTICS:
-            self._found.setdefault(Diagnostic(line, column, message, severity))
+        """Note a complaint about a place. Where there is no room for an error the last warning
+        makes some: a function that failed says why."""
+        if len(self._found) >= MAX_DIAGNOSTICS:
+            warnings = [item for item in self._found if item.severity == "warning"]
+            if severity == "warning" or not warnings:
+                return
+            del self._found[warnings[-1]]
+        self._found.setdefault(Diagnostic(line, column, message, severity))
 
     def _character(self, line: int, offset: int) -> int:
         """`ast` counts columns in UTF-8 bytes."""

@@ -15,11 +15,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, object_session
 
 import crud
-from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel, new_uuid, utc_now
+from models import (
+    ACTIVE,
+    Status,
+    TrainingEpoch,
+    TrainingRun,
+    User,
+    UserDroneModel,
+    new_uuid,
+    utc_now,
+)
 from racer.errors import ConflictError, NotFoundError
 from racer.web.ids import is_id
 
-ACTIVE = (Status.INITIALIZING, Status.TRAINING, Status.PAUSED)
 # A finished run is joined, like an active one; only a new request trains the model anew.
 JOINED = (*ACTIVE, Status.FINISHED)
 
@@ -50,10 +58,7 @@ Configure = Callable[[UserDroneModel], Wanted]
 
 def get_model(session: Session, drone_id: str, *, lock: bool = False) -> UserDroneModel:
     """The drone model; NotFoundError when there is none."""
-    model = crud.get_drone_model(session, drone_id)
-    if lock:
-        session.refresh(model, with_for_update=True)
-    return model
+    return crud.get_drone_model(session, drone_id, lock=lock)
 
 
 def newest_run(session: Session, drone_id: str) -> TrainingRun | None:

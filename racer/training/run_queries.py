@@ -9,12 +9,11 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session, contains_eager
 
 from auth import Visitor
-from models import Status, TrainingEpoch, TrainingRun, User, UserDroneModel
+from models import ACTIVE, Status, TrainingEpoch, TrainingRun, User, UserDroneModel
 from racer.accounts.service import audit
 from racer.errors import ConflictError, NotFoundError
 from racer.training.places import queue_places
 from racer.training.queries import (
-    ACTIVE,
     close_run,
     is_shown,
     locked_run,

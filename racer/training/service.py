@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from auth import Visitor
-from models import Status, new_uuid
+from models import ACTIVE, Status, new_uuid
 from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableError
 from racer.folders import Folders, confirm, doubt
 from racer.jobs.executor import LOOK_S
@@ -33,7 +33,7 @@ from racer.jobs.store import Store
 from racer.settings import Settings
 from racer.training import queries, run_queries
 from racer.training.demonstration import demonstration_drone
-from racer.training.queries import ACTIVE, Progress, Wanted
+from racer.training.queries import Progress, Wanted
 from racer.training.run_files import forget_results, last_log_lines
 from racer.training.run_queries import RunView
 from racer.training.schemas import Sweep
@@ -191,10 +191,15 @@ class TrainingService:
     async def delete_run(self, run_id: str) -> None:
         """Forget a run that has ended, with its files. Raises NotFoundError or ConflictError."""
         await self._store.write(run_queries.delete_run, run_id, doubt=self.doubt_files)
-        await self._workers.stop(self._workers.work_on(run_id))
-        self._ring(run_id)
-        await asyncio.to_thread(self._delete_folders, [run_id])
+        await self.clear_away([run_id])
         log.info("run_deleted", run_id=run_id)
+
+    async def clear_away(self, run_ids: Sequence[str]) -> None:
+        """What is left of runs whose rows were deleted: processes, followers, files."""
+        for run_id in run_ids:
+            await self._workers.stop(self._workers.work_on(run_id))
+            self._ring(run_id)
+        await asyncio.to_thread(self._delete_folders, run_ids)
 
     def doubt_files(self, run_id: str) -> None:
         """Say of a run's files that they may be nobody's, in the transaction that deletes its row:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import Status
+from models import ACTIVE, Status
 from racer.jobs.child import ChildFailedError, ChildInterruptedError
 from racer.jobs.executor import LEASE_S, RELEASE_S, Executor, Leases, plain
 from racer.jobs.store import Store
@@ -26,7 +26,6 @@ from racer.training import leases, run_files
 from racer.training.executors import Launch, executor_of
 from racer.training.leases import Attempt
 from racer.training.memory import Budget, needed_mb
-from racer.training.queries import ACTIVE
 
 _LEASES = Leases(leases.claim, leases.free_runs_of_the_dead, leases.renew, leases.release)
 _TIDIED = 100  # runs at once

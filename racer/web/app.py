@@ -16,6 +16,7 @@ from racer.settings import Settings
 from racer.web.compression import Compressed
 from racer.web.errors import install_error_handlers
 from racer.web.idempotency import Idempotent
+from racer.web.links import with_links
 from racer.web.metrics import Metrics, make_registry
 from racer.web.middleware import BodyLimit, EitherSlash, RequestLog, SecurityHeaders
 from racer.web.openapi import UNFORESEEN, errors, with_examples
@@ -55,7 +56,7 @@ def assemble(
     app.state.settings = settings
     app.state.sockets = Sockets(settings.max_sockets_per_user)
     described = app.openapi
-    app.openapi = lambda: with_examples(described())  # type: ignore[method-assign]
+    app.openapi = lambda: with_links(with_examples(described()))  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)

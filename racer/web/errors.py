@@ -97,14 +97,16 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _methods(request: Request) -> str:
-    """Those of all routes of this path; Starlette names the first route's only."""
+    """Those of all routes of this path; Starlette names the first route's only. Where two templates
+    fit (`/users/me`, `/users/{username}`) the first is meant: no user is named so."""
     path: str = request.scope["path"]
-    found = {
-        method
-        for context in iter_route_contexts(request.app.routes)
-        if context.path is not None and compile_path(context.path)[0].match(path)
-        for method in context.methods or ()
-    }
+    template, found = None, set[str]()
+    for context in iter_route_contexts(request.app.routes):
+        if context.path is None or not compile_path(context.path)[0].match(path):
+            continue
+        template = template or context.path
+        if context.path == template:
+            found |= context.methods or set()
     return ", ".join(sorted(found))
 
 

@@ -47,7 +47,7 @@ CREATES: dict[str, Any] = {
             "required": False,
             "description": "A random text of yours: sent again with it, the request is not done "
             "again but answered as the first time, for 24 hours.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            "schema": {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
         }
     ]
 }

@@ -87,12 +87,17 @@ def _request_id(scope: Scope) -> str:
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     """The query is left out: people put tokens there."""
     write = log.debug if scope["path"] in _QUIET_PATHS else log.info
+    event = "request" if scope["type"] == "http" else "socket closed"
+    more = {}
+    if (reason := scope["state"].get("refused")) is not None:
+        event, more = "socket refused", {"reason": reason}
     write(
-        "request" if scope["type"] == "http" else "socket closed",
+        event,
         method=scope.get("method", "WEBSOCKET"),
         path=scope["path"],
         status=status,
         ms=round(seconds * 1000, 1),
+        **more,
     )
 
 

@@ -107,12 +107,12 @@ class KnownPages:
             await self.app(scope, receive, send)
             return
         status, detail = refusal
-        log.warning("page refused", path=scope["path"], reason=detail)
         if scope["type"] == "http":
+            log.warning("page refused", path=scope["path"], reason=detail)
             await Problem(detail, status)(scope, receive, send)
             return
         answer = Problem(detail, HTTPStatus.FORBIDDEN)
-        await refuse_socket(WebSocket(scope, receive, send), answer)
+        await refuse_socket(WebSocket(scope, receive, send), answer, reason=detail)
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers = Headers(scope=scope)
@@ -155,8 +155,10 @@ def _strange_origin(origin: str) -> str:
     )
 
 
-async def refuse_socket(caller: WebSocket, answer: Problem) -> None:
-    """That answer where the server can send it; uvicorn can. Else a 403."""
+async def refuse_socket(caller: WebSocket, answer: Problem, *, reason: str) -> None:
+    """That answer where the server can send it; uvicorn can. Else a 403. The reason is told in the
+    one line that the log has of each socket (racer.web.middleware)."""
+    caller.scope.setdefault("state", {})["refused"] = reason
     if "websocket.http.response" in caller.scope.get("extensions", {}):
         await caller.send_denial_response(answer)
     else:

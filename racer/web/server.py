@@ -23,6 +23,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from auth import require_safe
 from racer.errors import ConfigurationError, RacerError
@@ -50,7 +51,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
         log_config=None,
         access_log=False,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=RefusingProtocol,
         ws_max_size=_MAX_SOCKET_MESSAGE_BYTES,
         timeout_graceful_shutdown=_FINISH_S,
         server_header=False,
@@ -147,6 +148,19 @@ class _Server(uvicorn.Server):
         """End the streams, then everything else."""
         self._streams.stopping.set()
         await super().shutdown(sockets)
+
+
+class RefusingProtocol(WebSocketsSansIOProtocol):
+    """A socket's protocol that knows that a refusal ends the handshake.
+
+    uvicorn's own sends our answer, then takes the handshake for forgotten and logs an error.
+    """
+
+    async def send(self, message: Any) -> None:
+        """An ASGI message of the app."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
 
 class EndStreams:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -20,8 +19,6 @@ from racer.web.callers import SCHEME, bearer_of
 from racer.web.errors import problem_of
 from racer.web.origins import refuse_socket
 from racer.web.tokens import Admission, Grant
-
-log = structlog.get_logger(__name__)
 
 SIGNED_OUT = 4401  # closes a socket whose token has ended
 _RETRY_AFTER_S = 10
@@ -80,8 +77,7 @@ async def converse(
         whose = _whose(socket, admission)
         socket.app.state.sockets.enter(whose)
     except RacerError as error:
-        log.warning("socket refused", path=socket.url.path, reason=error.message)
-        await refuse_socket(socket, problem_of(error))
+        await refuse_socket(socket, problem_of(error), reason=error.message)
         return
     try:
         await socket.accept(subprotocol=_accepted_protocol(socket))

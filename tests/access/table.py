@@ -76,6 +76,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", "/users/{username}/drone-models/"): Entry(Kind.OWNED, body=_NEW_MODEL),
     ("GET", _MODEL): _OWNED,
     ("POST", _MODEL + "/clone"): Entry(Kind.OWNED, 201),
+    ("DELETE", _MODEL): Entry(Kind.OWNED, 204, ids={"drone_id": "untrained_id"}),
     ("PUT", "/drone-models/{model_id}/"): Entry(Kind.OWNED, body={"train_loss": 0.5}),
     ("GET", "/users/{username}/flights"): _OWNED,
     # The vehicle.

@@ -78,7 +78,8 @@ class Maker:
 
     def _trainings(self, session: Session, user: User) -> dict[str, str]:
         model = UserDroneModel(user=user, title="First", training_epochs=4, drone_details=_DETAILS)
-        session.add(model)
+        untrained = UserDroneModel(user=user, title="Second", drone_details=_DETAILS)
+        session.add_all([model, untrained])
         began, ids = utc_now(), {}
         states = (Status.FINISHED, Status.PAUSED, Status.FAILED, Status.INITIALIZING)
         for number, name in enumerate(("run_id", "paused_id", "failed_id", "waiting_id")):
@@ -94,7 +95,8 @@ class Maker:
             session.flush()
             ids[name] = run.id
         session.add(KeptRun(run_id=ids["run_id"]))  # nobody looks for its files
-        return ids | {"drone_id": model.drone_id, "model_id": str(model.id)}
+        ids |= {"drone_id": model.drone_id, "model_id": str(model.id)}
+        return ids | {"untrained_id": untrained.drone_id}
 
     def _policies(self, session: Session, user: User) -> dict[str, str]:
         policy = Policy(

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -51,6 +52,7 @@ async def serving(settings: Settings) -> AsyncIterator[Rig]:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         factory = app.state.database.session_factory
         kinds = [evaluation, race_kind(settings), reference_kind()]
+        app.state.control = SimpleNamespace(active_drone_id=None)  # nothing flies here
         async with (
             FlightService(settings) as app.state.flights,
             PolicyService(settings, app.state.database) as app.state.policies,
@@ -161,6 +163,7 @@ def test_nothing_of_an_account_is_left_but_the_races_that_were(settings: Setting
             told = {(e.actor, e.action) for e in rows(rig, AuditEntry)}
             assert {("ada", "run.delete"), ("ada", "policy.delete")} < told
             assert {("ada", "race.delete"), ("ada", "account.delete")} < told
+            assert ("ada", "drone_model.delete") in told
             # Who takes the name has nothing of it.
             again = await rig.http.post("/users/", json={"username": "ada", "password": PASSWORD})
             assert again.json()["drone_models"] == []

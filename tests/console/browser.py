@@ -175,7 +175,7 @@ class Page:
 
     def click(self, label: str) -> None:
         """Press the enabled button with this label."""
-        path = f"//button[normalize-space(.)='{label}' or contains(., '{label}')]"
+        path = f"//button[contains(., '{label}') or @aria-label='{label}']"
 
         def press() -> bool:
             for button in self.driver.find_elements(By.XPATH, path):

@@ -106,6 +106,33 @@ def test_a_pilot_and_a_drone_model_are_made_and_found_again(page: Page) -> None:
     page.wait_text("[data-chip=pilot]", lambda text: text == name)
 
 
+def test_a_drone_model_is_deleted_when_its_pilot_says_so_twice(page: Page) -> None:
+    name = page.create_pilot()
+    models = f"{page.url}/users/{name}/drone-models/"
+    for title, limit in (("First", "5"), ("Second", "6")):
+        page.create_model(title, velocityLimit=limit)
+        page.wait_text(".setup .facts", lambda text, limit=limit: f"{limit} m/s" in text)
+        if title == "First":
+            page.click("New")
+    page.click("Delete this drone model")
+    page.click("Keep it")
+    page.click("Delete this drone model")
+    assert len(httpx.get(models).json()) == 2
+    page.click("Delete it")
+    page.wait_text(".setup .facts", lambda text: "5 m/s" in text)  # the other one is chosen
+    assert [model["title"] for model in httpx.get(models).json()] == ["First"]
+    run = httpx.post(f"{models}{httpx.get(models).json()[0]['drone_id']}/runs", json={})
+    assert run.status_code == 201, run.text
+    page.click("Delete this drone model")
+    page.click("Delete it")
+    page.wait_text(".q-notification", lambda text: "has not ended" in text)
+    httpx.post(f"{page.url}/runs/{run.json()[0]['id']}/cancel").raise_for_status()
+    page.click("Delete this drone model")
+    page.click("Delete it")
+    page.wait_text(".model-form", lambda text: "Create drone model" in text)
+    assert httpx.get(models).json() == []
+
+
 def test_nonsense_is_told_beside_its_field_and_can_be_corrected(page: Page) -> None:
     name = page.create_pilot()
     page.type("velocityLimit", "fast")

@@ -316,3 +316,26 @@ def test_a_race_that_changed_since_it_was_seen_is_not_deleted(settings: Settings
             assert (await rig.http.delete(path, headers={"If-Match": now})).status_code == 204
 
     play(story())
+
+
+def test_a_race_that_changed_since_it_was_seen_is_neither_started_nor_cancelled(
+    settings: Settings,
+) -> None:
+    async def story() -> None:
+        async with serving(settings, executes=False) as rig:
+            await rig.account("ada")
+            race = await rig.race()
+            path = f"/races/{race['id']}"
+            seen = {"If-Match": (await rig.http.get(path)).headers["ETag"]}
+            await rig.enter(race["id"], rig.keep("ada", 5.0))
+            for change in ("start", "cancel"):
+                answer = await rig.http.post(f"{path}/{change}", headers=seen)
+                assert answer.status_code == 412
+                assert (await rig.http.get(path)).json()["status"] == "open"
+            now = {"If-Match": (await rig.http.get(path)).headers["ETag"]}
+            started = await rig.http.post(f"{path}/start", headers=now)
+            assert started.status_code == 202, started.text
+            # What it was when it was open is no more.
+            assert (await rig.http.post(f"{path}/cancel", headers=now)).status_code == 412
+
+    play(story())

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 import main
@@ -122,3 +123,14 @@ def test_a_refused_input_is_documented_as_it_is_sent(app: FastAPI) -> None:
     schemas = app.openapi()["components"]["schemas"]
     assert schemas["ValidationErrorOut"]["properties"]["detail"]["type"] == "string"
     assert "HTTPValidationError" not in schemas
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/users/me", "GET"), ("/tracks/toledo.svg", "GET"), ("/tracks/validate", "POST")],
+)
+def test_where_two_templates_fit_the_first_says_what_is_allowed(
+    client: TestClient, path: str, allowed: str
+) -> None:
+    answer = client.options(path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
