@@ -59,3 +59,9 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         secret_key="",
         cors_origins=["https://racing.example"],
     )
+
+
+@pytest.fixture
+def compile_cache(request: pytest.FixtureRequest) -> Path:
+    """Kept between runs, as an installation keeps its own."""
+    return Path(request.config.cache.mkdir("jax_cache"))
