@@ -2,7 +2,8 @@
 
 What runs is ended and what has files is deleted by the services that have it, one by one, then the
 row, in a transaction that finds nothing of the kind any more. A server that is killed on the way
-has deleted some of it; the account is still there, and its owner says it again.
+has deleted some of it; the account is still there, and its owner says it again. Files whose rows
+are gone are removed by their services at the next start.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from starlette.datastructures import State
 
+import crud
 from auth import Visitor, get_account, visitor_of
 from models import (
     Evaluation,
@@ -77,7 +79,8 @@ def _delete_row(state: State, username: str, token: str | None) -> tuple[bool, V
         visitor = visitor_of(session, token, state)
         user = get_account(session, username, visitor)
         changes.require_another_admin(session, user)
-        _hold(session, user)
+        if not _hold(session, user):
+            raise NotFoundError(crud.no_user(username))
         found = _belongings(session, user)
         if not found:
             tracks = select(UserTrack.id).where(UserTrack.user_id == user.id)
@@ -88,13 +91,13 @@ def _delete_row(state: State, username: str, token: str | None) -> tuple[bool, V
         return not found, visitor, found
 
 
-def _hold(session: Session, user: User) -> None:
-    """Nobody adds anything to the account until the end of the transaction."""
-    for column, condition in (
-        (User.id, User.id == user.id),
-        (UserDroneModel.id, UserDroneModel.user_id == user.id),
-    ):
-        session.execute(select(column).where(condition).with_for_update())
+def _hold(session: Session, user: User) -> bool:
+    """Nobody adds anything to the account until the end of the transaction; False when somebody
+    else deleted it just now."""
+    there = session.scalar(select(User.id).where(User.id == user.id).with_for_update())
+    models = select(UserDroneModel.id).where(UserDroneModel.user_id == user.id)
+    session.execute(models.order_by(UserDroneModel.id).with_for_update())
+    return there is not None
 
 
 def _belongings(session: Session, user: User) -> Belongings:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, contains_eager, defer
 import crud
 from auth import Visitor
 from models import User, UserTrack
-from racer.errors import AlreadyExistsError, ConflictError, InvalidInputError
+from racer.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
 from racer.sim.track import Track
 from racer.tracks.courses import length_m, mean_height_m, sha256
 
@@ -105,12 +105,14 @@ def _fill(row: UserTrack, content: str, track: Track) -> None:
 
 def _flushed(session: Session, row: UserTrack) -> UserTrack:
     """The unique constraint decides between simultaneous writers."""
-    name = row.name
+    name, owner_id = row.name, row.user_id or row.user.id
     try:
         with session.begin_nested():
             session.add(row)
             session.flush()
     except IntegrityError as error:
+        if session.scalar(select(User.id).where(User.id == owner_id)) is None:
+            raise NotFoundError("The account was deleted meanwhile.") from error
         raise AlreadyExistsError(
             f"You have a track named '{name}' already. Choose another name, or replace that one."
         ) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, object_session
 
 import crud
@@ -52,7 +53,10 @@ def get_model(session: Session, drone_id: str, *, lock: bool = False) -> UserDro
     """The drone model; NotFoundError when there is none."""
     model = crud.get_drone_model(session, drone_id)
     if lock:
-        session.refresh(model, with_for_update=True)
+        try:
+            session.refresh(model, with_for_update=True)
+        except InvalidRequestError as error:
+            raise NotFoundError("The drone model was deleted meanwhile.") from error
     return model
 
 

@@ -27,6 +27,7 @@ _RESULTS = (
 )
 _LOG_BYTES = 1 << 18  # of which the last lines are shown
 _CHUNK = 1 << 20
+_GOING = ".deleting"  # holds a file for each run whose row is about to go, until its folder is gone
 
 
 def lay_initial(folder: Path, source: Path) -> Path:
@@ -42,6 +43,31 @@ def lay_initial(folder: Path, source: Path) -> Path:
             taken.flush()
             os.fsync(taken.fileno())
     return copy
+
+
+def doubt(runs: Path, run_id: str) -> None:
+    """The run's row is about to go: if we are killed, the next start looks whether it has."""
+    (runs / _GOING).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (runs / _GOING / run_id).touch()
+
+
+def confirm(runs: Path, run_id: str) -> None:
+    """The row stays."""
+    (runs / _GOING / run_id).unlink(missing_ok=True)
+
+
+def doubtful(runs: Path) -> list[str]:
+    """The ids of runs whose rows were about to go; who deletes them may be at it."""
+    return sorted(mark.name for mark in (runs / _GOING).glob("*"))
+
+
+def discard(runs: Path, run_id: str) -> bool:
+    """There is no row: remove the folder. False when that fails; the next start tries again."""
+    shutil.rmtree(runs / run_id, ignore_errors=True)
+    if (runs / run_id).exists():
+        return False
+    confirm(runs, run_id)
+    return True
 
 
 def with_checkpoints(runs: Path) -> list[str]:

@@ -12,7 +12,6 @@ All SQL runs in threads; a session is never held across a wait.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -31,7 +30,7 @@ from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableEr
 from racer.jobs.executor import LOOK_S
 from racer.jobs.store import Store
 from racer.settings import Settings
-from racer.training import queries, run_queries
+from racer.training import queries, run_files, run_queries
 from racer.training.demonstration import demonstration_drone
 from racer.training.queries import ACTIVE, Progress
 from racer.training.run_files import forget_results, last_log_lines
@@ -181,7 +180,14 @@ class TrainingService:
 
     async def delete_run(self, run_id: str) -> None:
         """Forget a run that has ended, with its files. Raises NotFoundError or ConflictError."""
-        await self._store.write(run_queries.delete_run, run_id)
+        await self._store.read(run_queries.get_run, run_id)  # what is no id names no file
+        with suppress(OSError):  # on a full disk it has to work most of all
+            await asyncio.to_thread(run_files.doubt, self._runs_dir, run_id)
+        try:
+            await self._store.write(run_queries.delete_run, run_id)
+        except ConflictError:
+            await asyncio.to_thread(run_files.confirm, self._runs_dir, run_id)
+            raise
         await self._workers.stop(self._workers.work_on(run_id))
         self._ring(run_id)
         await asyncio.to_thread(self._delete_folders, [run_id])
@@ -189,10 +195,8 @@ class TrainingService:
 
     def _delete_folders(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            folder = self._runs_dir / run_id
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                log.warning("run_folder_not_deleted", folder=str(folder))
+            if not run_files.discard(self._runs_dir, run_id):
+                log.warning("run_folder_not_deleted", folder=str(self._runs_dir / run_id))
 
     async def _end(self, change: Callable[[Session, str], None], run_id: str) -> RunView:
         await self._store.write(change, run_id)

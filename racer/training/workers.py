@@ -79,6 +79,10 @@ class Workers(Executor[Attempt, _End]):
 
     async def tidy_up(self) -> None:
         """What earlier processes left."""
+        doubtful = await asyncio.to_thread(run_files.doubtful, self._runs_dir)
+        known = await self._store.read(leases.statuses_of, doubtful)
+        for run_id in set(doubtful) - set(known):
+            await asyncio.to_thread(run_files.discard, self._runs_dir, run_id)
         self._ended |= set(await asyncio.to_thread(run_files.with_checkpoints, self._runs_dir))
         await self._forget_checkpoints()
 
