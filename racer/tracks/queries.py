@@ -103,15 +103,18 @@ def _fill(row: UserTrack, content: str, track: Track) -> None:
     row.length_m, row.mean_height_m = length_m(track), mean_height_m(track)
 
 
+_NO_PARENT = "23503"  # PostgreSQL's foreign_key_violation
+
+
 def _flushed(session: Session, row: UserTrack) -> UserTrack:
     """The unique constraint decides between simultaneous writers."""
-    name, owner_id = row.name, row.user_id or row.user.id
+    name = row.name
     try:
         with session.begin_nested():
             session.add(row)
             session.flush()
     except IntegrityError as error:
-        if session.scalar(select(User.id).where(User.id == owner_id)) is None:
+        if getattr(error.orig, "pgcode", None) == _NO_PARENT:
             raise NotFoundError("The account was deleted meanwhile.") from error
         raise AlreadyExistsError(
             f"You have a track named '{name}' already. Choose another name, or replace that one."
