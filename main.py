@@ -76,7 +76,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     async with (
         spine(app),
-        ControlService(settings, find_policy=find_policy) as app.state.control,
+        ControlService(
+            settings, find_policy=find_policy, database=app.state.database
+        ) as app.state.control,
         FlightService(settings) as app.state.flights,
         PolicyService(settings, app.state.database) as app.state.policies,
         TrainingService(

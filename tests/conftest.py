@@ -128,3 +128,9 @@ def settings_of(tmp_path: Path, database_url: str) -> Settings:
         secret_key="",
         cors_origins=["https://racing.example"],
     )
+
+
+@pytest.fixture
+def compile_cache(request: pytest.FixtureRequest) -> Path:
+    """Kept between runs, as an installation keeps its own."""
+    return Path(request.config.cache.mkdir("jax_cache"))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -25,13 +25,20 @@ def main_program(data_dir: Path) -> Iterator[httpx.Client]:
 
 @contextmanager
 def running(
-    environment: dict[str, str], *, program: Sequence[str] = (sys.executable, "main.py")
+    environment: dict[str, str],
+    *,
+    program: Sequence[str] = (sys.executable, "main.py"),
+    stack: str = "external",
+    log: IO[str] | None = None,
 ) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """The same in a slot that is claimed already; the process may be killed within the block."""
+    """The same in a slot that is claimed already; the process may be killed within the block.
+    `log`: where it writes what it says."""
     process = subprocess.Popen(
         program,
         cwd=REPOSITORY,
-        env=environment | {"STACK": "external"},
+        env=environment | {"STACK": stack},
+        stdout=log,
+        stderr=log,
         start_new_session=True,
     )
     try:

@@ -3,7 +3,8 @@ drone models.
 
 What runs is ended and what has files is deleted by the services that have it, one by one, then the
 row, in a transaction that finds nothing of the kind any more. A server that is killed on the way
-has deleted some of it; the account is still there, and its owner says it again.
+has deleted some of it; the account is still there, and its owner says it again. Files whose rows
+are gone are removed by their services at the next start.
 
 A drone model goes at once, in one transaction, and only if none of its trainings lasts. Policies
 that were kept of them stay, and with them evaluations and entries in races.
@@ -98,7 +99,8 @@ def _delete_row(
         visitor = visitor_of(session, token, state)
         user = get_account(session, username, visitor)
         changes.require_another_admin(session, user)
-        _hold(session, user)
+        if not _hold(session, user):
+            raise NotFoundError(crud.no_user(username))
         if check is not None:
             check(user)
         found = _belongings(session, user)
@@ -113,13 +115,13 @@ def _delete_row(
         return not found, visitor, found
 
 
-def _hold(session: Session, user: User) -> None:
-    """Nobody adds anything to the account until the end of the transaction."""
-    for column, condition in (
-        (User.id, User.id == user.id),
-        (UserDroneModel.id, UserDroneModel.user_id == user.id),
-    ):
-        session.execute(select(column).where(condition).with_for_update())
+def _hold(session: Session, user: User) -> bool:
+    """Nobody adds anything to the account until the end of the transaction; False when somebody
+    else deleted it just now."""
+    there = session.scalar(select(User.id).where(User.id == user.id).with_for_update())
+    models = select(UserDroneModel.id).where(UserDroneModel.user_id == user.id)
+    session.execute(models.order_by(UserDroneModel.id).with_for_update())
+    return there is not None
 
 
 def _belongings(session: Session, user: User) -> Belongings:

@@ -17,6 +17,7 @@ import structlog
 
 from racer.control.events import Events
 from racer.control.lease import Controls, Holder
+from racer.control.take_overs import TakeOver
 from racer.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
 from racer.flight.authority import Account, Lease
 from racer.flight.ratekeeper import Ratekeeper
@@ -65,9 +66,16 @@ class Pilot:
 class Pilots:
     """All of them, and the lease between them. Belongs to one event loop."""
 
-    def __init__(self, events: Events, tell: TellPresence) -> None:
-        """`tell` the controller whether the lease's pilot is there, and whose account that is."""
+    def __init__(
+        self,
+        events: Events,
+        tell: TellPresence,
+        took_over: Callable[[TakeOver], None] | None = None,
+    ) -> None:
+        """`tell` the controller whether the lease's pilot is there, and whose account that is;
+        `took_over` is told when somebody gets the controls from somebody else."""
         self._events, self._tell = events, tell
+        self._took_over = took_over
         self._clock = asyncio.get_running_loop().time
         self._controls = Controls(uuid4().hex)
         self._pilots: dict[str, Pilot] = {}
@@ -140,6 +148,7 @@ class Pilots:
             self.release(flying)  # a page without its connection keeps nobody waiting
         if self._controls.acquire(pilot.holder, self._clock()):
             self._changed()
+            self._passed("lease.take", flying, pilot)
         return self._controls.lease
 
     def lease_of(self, pilot: Pilot) -> Lease | None:
@@ -170,6 +179,7 @@ class Pilots:
             raise ConflictError("That pilot has to sign in again first.")
         self._controls.hand_over(pilot.holder, self._pilots[to].holder, self._clock())
         self._changed()
+        self._passed("lease.hand_over", pilot, self._pilots[to])
 
     def knows(self, pilot_id: str) -> bool:
         """Whether a pilot of that id is here."""
@@ -182,8 +192,10 @@ class Pilots:
 
     def heard(self, lease: Lease | None, *, present: bool) -> None:
         """What the controller says about the newest lease that it knows."""
+        flying = self.flying
         if self._controls.heard(lease, present=present):
             self._changed()
+            self._passed("lease.lose", flying, None)
 
     async def beat(self) -> None:
         """Tell the controller of its pilot, for ever."""
@@ -208,6 +220,12 @@ class Pilots:
 
     def _tell_of(self, flying: Pilot) -> None:
         self._tell(self._controls.lease, flying.present, flying.holder.account)
+
+    def _passed(self, action: str, loser: Pilot | None, winner: Pilot | None) -> None:
+        """The controls did, from one pilot to another."""
+        if self._took_over is not None and loser is not None and loser is not winner:
+            account = None if winner is None else winner.holder.account
+            self._took_over(TakeOver(action, loser.holder.account, account))
 
     def _changed(self) -> None:
         if (flying := self.flying) is not None:

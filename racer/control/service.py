@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import structlog
 
+from database import Database
 from models import UserDroneModel
 from racer.control.bridge import Bridge, Listeners
 from racer.control.child import Program
@@ -25,6 +26,7 @@ from racer.control.pilots import Pilot, Pilots, cancelled
 from racer.control.pulse import Pulse
 from racer.control.simulation import Simulation, SimulationAnswer, Stack
 from racer.control.supervisor import Supervisor, Surroundings
+from racer.control.take_overs import TakeOverLog
 from racer.control.telemetry import TelemetryHub, lease_in_state, state_fields
 from racer.errors import InvalidInputError, RacerError, UnavailableError
 from racer.flight.admission import OPEN
@@ -76,11 +78,13 @@ class ControlService:
         settings: Settings,
         *,
         find_policy: FindPolicy | None = None,
+        database: Database | None = None,
         vehicle: Program | None = None,
         controller: Program | None = None,
     ) -> None:
         """`find_policy` turns what a person calls a policy (a run's id, a kept one's or a
         drone model's) into an id that the controller knows; without it an id is taken as it is.
+        `database` is where the audit log hears who got the controls from whom.
         `vehicle` and `controller` replace the programs that the supervisor runs."""
         self._find_policy = find_policy
         self._newest: Order | None = None  # the last one that was asked for
@@ -101,7 +105,9 @@ class ControlService:
         self._complaints: set[str] = set()
         self.telemetry = TelemetryHub(self._pulse)
         self.events = Events()
-        self.pilots = Pilots(self.events, self._tell_presence)
+        self._take_overs = TakeOverLog(database, drone=self.drone) if database else None
+        took_over = self._take_overs.tell if self._take_overs else None
+        self.pilots = Pilots(self.events, self._tell_presence, took_over)
         self._simulation = Simulation(
             Stack(
                 wait_connected=self._wait_connected,
@@ -136,6 +142,8 @@ class ControlService:
             controller=controller,
         )
         async with AsyncExitStack() as undo:
+            if self._take_overs is not None:
+                await undo.enter_async_context(self._take_overs)
             undo.callback(self._bridge.close)
             undo.push_async_callback(self._supervisor.stop)
             await self._supervisor.start()

@@ -3,6 +3,10 @@
 Every server process has one for each kind of work, and any number of them share a database. What a
 row is, how it is claimed and what executing it means is said by racer.training.workers and
 racer.jobs.workers.
+
+A lease has run out for a process that saw nobody renew it for LEASE_S on its own monotonic clock.
+The time that a renewal writes is only compared with what it was: wall clocks jump, and those of two
+machines differ.
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 from uuid import uuid4
 
 import structlog
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -35,8 +40,43 @@ log = structlog.get_logger(__name__)
 
 
 def lease_end() -> datetime:
-    """Of a lease that begins or is renewed now."""
+    """Of a lease that begins or is renewed now: another one each time."""
     return utc_now() + timedelta(seconds=LEASE_S)
+
+
+class Held(NamedTuple):
+    """A lease as it was when somebody looked."""
+
+    id: str  # of the row
+    until: datetime
+
+
+def held(session: Session, row: Any, *, running: str) -> list[Held]:
+    """The leases on rows of a table with this status."""
+    leased = select(row.id, row.lease_until).where(row.status == running)
+    leased = leased.where(row.lease_until.is_not(None))
+    return [Held(*found) for found in session.execute(leased)]
+
+
+def is_left(row: Any, worker: str, silent: Collection[Held]) -> ColumnElement[bool]:
+    """Whether nobody executes a row whose status says that somebody does: a lease is still as it
+    was when it had run out, or it is the worker's own."""
+    unrenewed = (and_(row.id == lease.id, row.lease_until == lease.until) for lease in silent)
+    return or_(row.lease_until.is_(None), row.lease_holder == worker, *unrenewed)
+
+
+class Watch:
+    """Which leases nobody renews, by a clock that nobody sets."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen_s: dict[Held, float] = {}  # since when each is as it is
+
+    def silent(self, leases: Iterable[Held]) -> list[Held]:
+        """Of all that there are now those that were not renewed for LEASE_S."""
+        now_s = self._clock()
+        self._seen_s = {lease: self._seen_s.get(lease, now_s) for lease in leases}
+        return [lease for lease, seen_s in self._seen_s.items() if now_s - seen_s >= LEASE_S]
 
 
 @dataclass(frozen=True)
@@ -55,16 +95,19 @@ E = TypeVar("E")
 class Claim(Protocol[A_co]):
     """The statement that claims."""
 
-    def __call__(self, session: Session, worker: str, *, executing: Collection[str]) -> A_co | None:
+    def __call__(
+        self, session: Session, worker: str, *, executing: Collection[str], silent: Collection[Held]
+    ) -> A_co | None:
         """The next row to execute, now leased to `worker`; None when there is none. It executes
         those in `executing` already; another that is leased to it is one whose claim was committed
-        while the connection broke."""
+        while the connection broke. Leases in `silent` have run out."""
 
 
 @dataclass(frozen=True)
 class Leases(Generic[A]):
     """Statements of a table, each run in a transaction of its own, perhaps more than once."""
 
+    held: Callable[[Session], Iterable[Held]]  # of all who execute
     claim: Claim[A]
     free: Callable[[Session, Callable[[str], bool]], Sequence[str]]  # queue what the dead executed
     renew: Callable[[Session, A], bool]  # False when the row is ours no more
@@ -83,6 +126,7 @@ class Executor(ABC, Generic[A, E]):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._breaking_off: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
+        self._watch = Watch()
         self._claiming: asyncio.Task[None]
 
     @abstractmethod
@@ -105,9 +149,11 @@ class Executor(ABC, Generic[A, E]):
     async def look(self) -> None:
         """Before each look for something to claim."""
 
-    async def claim(self, executing: Collection[str]) -> A | None:
+    async def claim(self, executing: Collection[str], silent: Collection[Held]) -> A | None:
         """The next row to execute; None when there is none, or no room for it."""
-        return await self._store.write(self._leases.claim, self._name, executing=executing)
+        return await self._store.write(
+            self._leases.claim, self._name, executing=executing, silent=silent
+        )
 
     async def after(self, attempt: A) -> None:
         """At the end of the work at a row, however it ended."""
@@ -170,7 +216,8 @@ class Executor(ABC, Generic[A, E]):
                     await self._free_those_of_the_dead()
                     await self.sweep()
                 await self.look()
-                while len(self._tasks) < self._most and await self._claim():
+                silent = self._watch.silent(await self._store.read(self._leases.held))
+                while len(self._tasks) < self._most and await self._claim(silent):
                     pass
                 failing = False
             except Exception as error:  # whatever it is, work must go on when it is over
@@ -185,8 +232,8 @@ class Executor(ABC, Generic[A, E]):
         if freed := await self._store.write_patiently(self._leases.free, is_dead):
             log.info(f"{self._noun}s_resumed", count=len(freed))
 
-    async def _claim(self) -> bool:
-        attempt = await self.claim(list(self._tasks))
+    async def _claim(self, silent: Collection[Held]) -> bool:
+        attempt = await self.claim(list(self._tasks), silent)
         if attempt is None:
             return False
         task = asyncio.create_task(self._execute(attempt), name=f"{self._noun} {attempt.id}")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models import Job, JobStatus, utc_now
 from racer.errors import ConflictError, NotFoundError
-from racer.jobs.executor import TRIES, Claimed, lease_end
+from racer.jobs.executor import TRIES, Claimed, Held, held, is_left, lease_end
 from racer.jobs.kinds import JobKind
 from racer.jobs.turns import by_turns, standings
 
@@ -53,13 +53,23 @@ def submit(session: Session, kind_name: str, config: dict[str, Any], *, owner_id
     return job
 
 
+def leased(session: Session) -> list[Held]:
+    """All leases."""
+    return held(session, Job, running=JobStatus.RUNNING)
+
+
 def claim(
-    session: Session, worker: str, *, executing: Collection[str], kinds: Collection[JobKind]
+    session: Session,
+    worker: str,
+    *,
+    executing: Collection[str],
+    silent: Collection[Held],
+    kinds: Collection[JobKind],
 ) -> Attempt | None:
     """The next job that waits or that nobody executes any more, now leased to `worker`. Owners take
     turns (racer.jobs.turns)."""
     by_name = {kind.name: kind for kind in kinds}
-    left = or_(Job.lease_until.is_(None), Job.lease_until < utc_now(), Job.lease_holder == worker)
+    left = is_left(Job, worker, silent)
     free = or_(Job.status == JobStatus.QUEUED, and_(Job.status == JobStatus.RUNNING, left))
     wanted = select(Job).where(Job.kind.in_(by_name), Job.id.not_in(executing), free)
     other = aliased(Job)

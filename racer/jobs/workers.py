@@ -42,6 +42,7 @@ class Workers(Executor[Attempt, End]):
 
     def __init__(self, settings: Settings, store: Store, kinds: Collection[JobKind]) -> None:
         statements = Leases(
+            leases.leased,
             partial(leases.claim, kinds=kinds),
             leases.free_jobs_of_the_dead,
             leases.renew,

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import Status, TrainingEpoch, TrainingRun, UserDroneModel, utc_now
-from racer.jobs.executor import TRIES, Claimed, lease_end
+from racer.jobs.executor import TRIES, Claimed, Held, held, is_left, lease_end
 from racer.jobs.turns import by_turns, standings
 from racer.training.queries import close_run, is_shown, locked_run, set_status
 
@@ -32,23 +32,29 @@ class Attempt(Claimed):
     known_epochs: int  # on record from earlier attempts
 
 
+def leased(session: Session) -> list[Held]:
+    """All leases."""
+    return held(session, TrainingRun, running=Status.TRAINING)
+
+
 def claim(
     session: Session,
     worker: str,
     *,
     executing: Collection[str],
+    silent: Collection[Held],
     affordable: Callable[[dict[str, Any]], bool] = lambda config: True,
 ) -> Attempt | None:
     """The next run to execute, now leased to `worker`; None when there is none.
 
     `executing`: runs that it executes already and does not want again. Any other that is leased to
-    it is one whose claim was committed while the connection broke. `affordable` says of the next
-    run's configuration whether there is memory for it; if not, smaller ones do not overtake it, or
-    it might wait for ever.
+    it is one whose claim was committed while the connection broke. `silent`: leases that have run
+    out. `affordable` says of the next run's configuration whether there is memory for it; if not,
+    smaller ones do not overtake it, or it might wait for ever.
 
     Owners take turns (racer.jobs.turns).
     """
-    free = _is_free(worker, executing)
+    free = _is_free(worker, executing, silent)
     other, its_model = aliased(TrainingRun), aliased(UserDroneModel)
     of_all = select(other).join(its_model, other.drone_model_id == its_model.id)
     owners = standings(of_all, other, its_model.user_id, running=Status.TRAINING)
@@ -80,13 +86,11 @@ def claim(
     return None
 
 
-def _is_free(worker: str, executing: Collection[str]) -> ColumnElement[bool]:
+def _is_free(
+    worker: str, executing: Collection[str], silent: Collection[Held]
+) -> ColumnElement[bool]:
     """Whether a run waits, or nobody executes it any more."""
-    left = or_(
-        TrainingRun.lease_until.is_(None),
-        TrainingRun.lease_until < utc_now(),
-        TrainingRun.lease_holder == worker,
-    )
+    left = is_left(TrainingRun, worker, silent)
     waits = TrainingRun.status == Status.INITIALIZING
     abandoned = and_(TrainingRun.status == Status.TRAINING, left)
     return and_(TrainingRun.id.not_in(executing), or_(waits, abandoned))

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import ACTIVE, Status
 from racer.jobs.child import ChildFailedError, ChildInterruptedError
-from racer.jobs.executor import LEASE_S, RELEASE_S, Executor, Leases, plain
+from racer.jobs.executor import LEASE_S, RELEASE_S, Executor, Held, Leases, plain
 from racer.jobs.store import Store
 from racer.settings import Settings
 from racer.training import leases, run_files
@@ -27,7 +27,9 @@ from racer.training.executors import Launch, executor_of
 from racer.training.leases import Attempt
 from racer.training.memory import Budget, needed_mb
 
-_LEASES = Leases(leases.claim, leases.free_runs_of_the_dead, leases.renew, leases.release)
+_LEASES = Leases(
+    leases.leased, leases.claim, leases.free_runs_of_the_dead, leases.renew, leases.release
+)
 _TIDIED = 100  # runs at once
 
 log = structlog.get_logger(__name__)
@@ -84,7 +86,7 @@ class Workers(Executor[Attempt, _End]):
         self.short_of_memory &= len(self._tasks) < self._most
         await self._forget_checkpoints()
 
-    async def claim(self, executing: Collection[str]) -> Attempt | None:
+    async def claim(self, executing: Collection[str], silent: Collection[Held]) -> Attempt | None:
         """The next run, when there is memory for it."""
         short = False
         running = {str(self._runs_dir / run): need for run, need in self._needs_mb.items()}
@@ -96,7 +98,7 @@ class Workers(Executor[Attempt, _End]):
             return not short
 
         attempt = await self._store.write(
-            leases.claim, self._name, executing=executing, affordable=affordable
+            leases.claim, self._name, executing=executing, silent=silent, affordable=affordable
         )
         if short and not self.short_of_memory:
             log.info("training_waits_for_memory", running=len(executing))

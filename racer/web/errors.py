@@ -13,8 +13,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -26,6 +27,7 @@ _MAX_SHOWN_ERRORS = 8
 _MAX_TEXT = 400
 _RETRY_AFTER_S = "2"
 _POSTGRESQL_DISK_FULL = "53100"
+_POSTGRESQL_NO_PARENT = "23503"  # foreign_key_violation; on SQLite nobody writes between
 _UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what it cannot decode
 _NO_JSON = {
     "type": "value_error",
@@ -64,6 +66,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(RequestValidationError)(_validation_error)
     for lost in (OperationalError, InterfaceError, PoolTimeoutError):
         app.exception_handler(lost)(_database_error)
+    for gone in (IntegrityError, StaleDataError):
+        app.exception_handler(gone)(_deleted_meanwhile)
 
 
 async def _racer_error(_request: Request, error: RacerError) -> JSONResponse:
@@ -116,6 +120,14 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
     if len(errors) > _MAX_SHOWN_ERRORS:
         shown.append(f"and {len(errors) - _MAX_SHOWN_ERRORS} more")
     return Problem("; ".join(shown), HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors[:100])
+
+
+async def _deleted_meanwhile(_request: Request, error: Exception) -> JSONResponse:
+    """Between our look at a row and our write somebody else deleted it, an account for example."""
+    is_orphan = getattr(getattr(error, "orig", None), "pgcode", None) == _POSTGRESQL_NO_PARENT
+    if not (is_orphan or isinstance(error, StaleDataError)):
+        raise error
+    return Problem("It, or what it belongs to, was deleted meanwhile.", HTTPStatus.NOT_FOUND)
 
 
 async def _database_error(_request: Request, error: Exception) -> JSONResponse:

@@ -29,6 +29,7 @@ from racer.races.routes import router as races
 from racer.races.service import race_kind, reference_kind
 from racer.settings import Settings
 from racer.tracks.routes import router as tracks
+from racer.training.routes import router as trainings
 from racer.training.run_routes import router as runs
 from racer.training.service import TrainingService
 from racer.web.app import assemble, spine
@@ -62,7 +63,7 @@ async def serving(settings: Settings) -> AsyncIterator[Rig]:
         ):
             yield
 
-    routers = (accounts, runs, policies, evaluations, tracks, races, results)
+    routers = (accounts, trainings, runs, policies, evaluations, tracks, races, results)
     app = assemble(settings, routers=routers, lifespan=spine)
     transport = httpx.ASGITransport(app=app)
     async with (

@@ -99,9 +99,12 @@ async def serving(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = ControlService(settings, find_policy=find_policy, **programs)
-        async with spine(app), service as app.state.control:
-            yield
+        async with spine(app):
+            service = ControlService(
+                settings, find_policy=find_policy, database=app.state.database, **programs
+            )
+            async with service as app.state.control:
+                yield
 
     app = assemble(settings, routers=(accounts, control), lifespan=lifespan)
     config = uvicorn.Config(

@@ -43,12 +43,6 @@ def service(tmp_path: Path, compile_cache: Path, **changes: str) -> Iterator[tup
                 process.kill()
 
 
-@pytest.fixture
-def compile_cache(request: pytest.FixtureRequest) -> Path:
-    """Kept between runs, as an installation keeps its own."""
-    return Path(request.config.cache.mkdir("jax_cache"))
-
-
 def parts(address: str) -> dict[str, Any]:
     try:
         answer = httpx.get(f"http://{address}/readyz", timeout=5)

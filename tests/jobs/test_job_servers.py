@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def test_a_server_that_lost_its_lease_stops_its_child(
 ) -> None:
     job_id = bench.submit(do="hold")
     monkeypatch.setattr(executor, "LEASE_S", 0.3)
+    monkeypatch.setattr(executor.Watch, "silent", lambda *_: [])  # the other one goes on renewing
 
     async def scenario() -> None:
         async with bench.service():
@@ -110,20 +112,70 @@ def test_a_job_that_another_server_cancels_ends_here_too(
     play(scenario())
 
 
-def test_an_older_attempt_writes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_clock_is_behind_keeps_its_job(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = sqlite_bench
+    job_id = bench.submit(do="hold")
+    monkeypatch.setattr(leases, "lease_end", lambda: utc_now() - timedelta(hours=1))
+    monkeypatch.setattr(executor, "LEASE_S", 4.0)
+
+    async def scenario() -> None:
+        async with bench.service(), bench.service():
+            await bench.at_work(job_id)
+            await asyncio.sleep(1.5 * executor.LEASE_S)
+            bench.go()
+            assert (await bench.ended(job_id)).attempt == 1
+
+    play(scenario())
+
+
+def test_a_lost_server_whose_clock_was_ahead_is_noticed(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = sqlite_bench
+    job_id = bench.submit()
+    monkeypatch.setattr(executor, "LEASE_S", 4.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "lease_end", lambda: utc_now() + timedelta(hours=2))
+        claimed(bench, "elsewhere boot 1 0.0 x")
+
+    async def scenario() -> None:
+        async with bench.service():
+            assert (await bench.ended(job_id)).attempt == 2
+
+    play(scenario())
+
+
+def test_a_lease_has_run_out_when_it_was_the_same_for_so_long() -> None:
+    now_s = 0.0
+    watch = executor.Watch(lambda: now_s)
+    first, other = (executor.Held(name, utc_now()) for name in ("first", "other"))
+    assert watch.silent([first, other]) == []
+    now_s = executor.LEASE_S - 1
+    renewed = first._replace(until=first.until - timedelta(hours=2))
+    assert watch.silent([renewed, other]) == []
+    now_s = executor.LEASE_S
+    assert watch.silent([renewed, other]) == [other]
+    assert watch.silent([renewed]) == []
+    assert watch.silent([renewed, other]) == []  # a new one that looks like it
+
+
+def test_an_older_attempt_writes_nothing(bench: Bench) -> None:
     job_id = bench.submit()
 
     def do(statement, *args, **kwargs):  # type: ignore[no-untyped-def]
         with bench.database.session() as session:
             return statement(session, *args, **kwargs)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(executor, "LEASE_S", -1.0)
-        old = do(leases.claim, "elsewhere boot 1 0.0 x", executing=[], kinds=[FAKE])
-    new = do(leases.claim, "here", executing=[], kinds=[FAKE])
+    def claim(worker, executing=(), silent=()):  # type: ignore[no-untyped-def]
+        return do(leases.claim, worker, executing=executing, silent=silent, kinds=[FAKE])
+
+    old = claim("elsewhere boot 1 0.0 x")
+    new = claim("here", silent=do(leases.leased))
     assert (old.id, old.number, new.id, new.number) == (job_id, 1, job_id, 2)
-    assert do(leases.claim, "here", executing=[job_id], kinds=[FAKE]) is None
-    assert do(leases.claim, "another", executing=[], kinds=[FAKE]) is None
+    assert claim("here", executing=[job_id]) is None
+    assert claim("another") is None
     assert not do(leases.renew, old)
     assert not do(leases.record_progress, old, 0.5)
     do(leases.release, old)
@@ -140,7 +192,7 @@ def claimed(bench: Bench, worker: str | None = None) -> Attempt | None:
     """By that worker, or by one that was never heard of."""
     name = worker or str(uuid4())
     with bench.database.session() as session:
-        return leases.claim(session, name, executing=[], kinds=[FAKE])
+        return leases.claim(session, name, executing=[], silent=[], kinds=[FAKE])
 
 
 def ended(bench: Bench, attempt: Attempt) -> None:
@@ -213,9 +265,9 @@ def test_jobs_of_an_older_release_take_their_owners_turns(bench: Bench) -> None:
 def test_jobs_of_dead_processes_are_free_at_once_others_are_not(bench: Bench) -> None:
     first, second = bench.submit(), bench.submit()
     with bench.database.session() as session:
-        leases.claim(session, "dead", executing=[], kinds=[FAKE])
+        leases.claim(session, "dead", executing=[], silent=[], kinds=[FAKE])
     with bench.database.session() as session:
-        leases.claim(session, "alive", executing=[], kinds=[FAKE])
+        leases.claim(session, "alive", executing=[], silent=[], kinds=[FAKE])
     with bench.database.session() as session:
         assert leases.free_jobs_of_the_dead(session, lambda name: name == "dead") == [first]
     assert bench.job(first).status is JobStatus.QUEUED

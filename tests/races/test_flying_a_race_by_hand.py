@@ -40,12 +40,6 @@ size_m = 2.5
 ACCOUNT = {"username": "ada", "password": "correct horse"}
 
 
-@pytest.fixture
-def compile_cache(request: pytest.FixtureRequest) -> Path:
-    """Kept between runs, as an installation keeps its own."""
-    return Path(request.config.cache.mkdir("jax_cache"))
-
-
 def commanded(socket: ClientConnection, command: str) -> None:
     """Fly one command to its end."""
     socket.send(command)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models import Status, TrainingRun
 from racer.errors import ConflictError, NotFoundError
-from racer.jobs import executor
+from racer.jobs.executor import Held
 from racer.training import leases, queries, run_queries
 from racer.training.leases import Attempt
 from racer.training.queries import Wanted
@@ -39,11 +39,16 @@ def begin(bench: Bench, drone_id: str) -> Attempt:
     return attempt
 
 
-def claim(bench: Bench, worker: str | None = None, executing: Sequence[str] = ()) -> Any:
+def claim(
+    bench: Bench,
+    worker: str | None = None,
+    executing: Sequence[str] = (),
+    silent: Sequence[Held] = (),
+) -> Any:
     """By that worker, or by one that was never heard of."""
     name = worker or str(uuid4())
     with bench.database.session() as session:
-        return leases.claim(session, name, executing=executing)
+        return leases.claim(session, name, executing=executing, silent=silent)
 
 
 def do(bench: Bench, work: Callable[..., Any], *args: Any) -> Any:
@@ -80,15 +85,11 @@ def test_a_claim_that_went_unheard_is_made_again_by_the_same_worker(bench: Bench
     assert claim(bench, "one", executing=[run_id]) is None
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_fenced(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_fenced(bench: Bench) -> None:
     drone_id = bench.new_model()
-    with monkeypatch.context() as patch:
-        patch.setattr(executor, "LEASE_S", -1.0)
-        old = begin(bench, drone_id)
+    old = begin(bench, drone_id)
     assert do(bench, leases.record_epoch, old, METRICS)
-    new = claim(bench, "another")
+    new = claim(bench, "another", silent=do(bench, leases.leased))
     assert (new.id, new.number, new.known_epochs) == (old.id, 2, 1)
     assert not do(bench, leases.renew, old)
     do(bench, leases.release, old)
@@ -98,16 +99,20 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_fenced(
     assert bench.runs(drone_id)[0].lease_holder == "another"
 
 
-def test_what_a_worker_executes_it_does_not_claim_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_was_renewed_since_somebody_looked_is_not_taken_over(bench: Bench) -> None:
+    attempt = begin(bench, bench.new_model())
+    silent = do(bench, leases.leased)
+    assert do(bench, leases.renew, attempt)
+    assert claim(bench, "another", silent=silent) is None
+
+
+def test_what_a_worker_executes_it_does_not_claim_again(bench: Bench) -> None:
     """Not when its lease ran out, nor when it was paused and resumed meanwhile."""
     drone_id = bench.new_model()
-    with monkeypatch.context() as patch:
-        patch.setattr(executor, "LEASE_S", -1.0)
-        run_id = queue(bench, drone_id)
-        assert claim(bench, "one").id == run_id
-    assert claim(bench, "one", executing=[run_id]) is None
+    run_id = queue(bench, drone_id)
+    assert claim(bench, "one").id == run_id
+    silent = do(bench, leases.leased)
+    assert claim(bench, "one", executing=[run_id], silent=silent) is None
     do(bench, run_queries.pause_run, run_id)
     do(bench, run_queries.resume_run, run_id)
     assert claim(bench, "one", executing=[run_id]) is None
@@ -165,7 +170,7 @@ def test_a_run_that_is_not_affordable_is_not_overtaken(bench: Bench) -> None:
         return False
 
     with bench.database.session() as session:
-        assert leases.claim(session, "one", executing=[], affordable=refuse) is None
+        assert leases.claim(session, "one", executing=[], silent=[], affordable=refuse) is None
     assert asked == [{"seed": 3, "epochs": 4}]
     assert [claim(bench).id for _ in range(2)] == [large, small]
 

@@ -42,7 +42,7 @@ def test_a_run_of_another_machine_is_taken_up_when_its_lease_has_run_out(
         )
     monkeypatch.setattr(executor, "LEASE_S", 1.0)
     with bench.database.session() as session:
-        old = leases.claim(session, "elsewhere boot 1 0.0 x", executing=[])
+        old = leases.claim(session, "elsewhere boot 1 0.0 x", executing=[], silent=[])
     assert old is not None
 
     async def scenario() -> None:
@@ -78,6 +78,7 @@ def test_a_server_that_lost_its_lease_stops_training(
 ) -> None:
     drone_id = bench.new_model()
     monkeypatch.setattr(executor, "LEASE_S", 0.3)
+    monkeypatch.setattr(executor.Watch, "silent", lambda *_: [])  # the other one goes on renewing
 
     async def scenario() -> None:
         async with bench.service(hold_after=2) as service:
