@@ -6,6 +6,7 @@ import pytest
 
 from racer.rewards.check import check, compile_source
 from racer.rewards.diagnostics import InvalidRewardError
+from racer.rewards.limits import MAX_DIAGNOSTICS
 
 HEAD = "def reward_function(params):\n"
 CASES = [
@@ -103,3 +104,10 @@ def test_the_error_that_is_raised_has_every_diagnostic() -> None:
     with pytest.raises(InvalidRewardError, match=r"line 2, column 9: .* \(and 1 more\)") as caught:
         compile_source(HEAD + "    x = params['sped']\n    return params['hedding']\n")
     assert len(caught.value.diagnostics) == 2
+
+
+def test_an_error_is_told_however_many_warnings_come_before_it() -> None:
+    unknown = "".join(f"    a{i} = params.get('nope{i}')\n" for i in range(2 * MAX_DIAGNOSTICS))
+    with pytest.raises(InvalidRewardError, match="'open' is not defined") as refused:
+        compile_source(f"{HEAD}{unknown}    return open('x')\n")
+    assert len(refused.value.diagnostics) == MAX_DIAGNOSTICS
