@@ -67,8 +67,11 @@ def prepare(
     """Load or compile programs, several at a time: XLA lets go of Python meanwhile.
 
     `compiled_in`: all that the programs depend on besides this package's code and the machine.
-    `folder`: where they are kept; None keeps nothing.
+    `folder`: where they are kept; None keeps nothing, and so does JAX_COMPILATION_CACHE_DIR.
     """
+    # What comes out of JAX's own cache can be serialised, but fails when it is called afterwards.
+    if jax.config.values["jax_compilation_cache_dir"]:
+        folder = None
     if folder is not None and not private_folder(folder):
         folder = None
     paths = {name: _path(folder, name, compiled_in) for name in programs}

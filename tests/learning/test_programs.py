@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -51,6 +53,24 @@ def test_without_a_folder_nothing_is_kept() -> None:
     run(traced, None)
     run(traced, None)
     assert traced.times == 2
+
+
+def test_beside_jaxs_own_cache_no_program_is_kept_that_cannot_be_called(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from tests.learning.test_programs import Traced, run
+run(Traced(), Path(sys.argv[1]))
+"""
+    own = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    # One fills JAX's cache, one would keep what comes out of it, one would call that.
+    for folder in ("first", "second", "second"):
+        command = [sys.executable, "-c", script, str(tmp_path / folder)]
+        subprocess.run(command, check=True, env=os.environ | own)
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None])
