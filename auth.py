@@ -12,19 +12,13 @@ and not the whole API for them.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import os
-import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
@@ -40,14 +34,12 @@ import crud
 from crud import Account
 from database import SessionDep
 from models import Role, SignIn, User, utc_now
-from racer.errors import ConfigurationError, NotFoundError, UnauthorizedError
-from racer.settings import Settings
+from racer.errors import NotFoundError, UnauthorizedError
 
 TOKEN_LIFETIME_S = 30 * 60
 _ALGORITHM = "HS256"
 _USE = "access"  # what our tokens are for: nothing else that the key may sign is one
 _SIGN_IN = "Sign in first: send the token from /token as a bearer token."
-_SHORTEST_KEY = 32
 _passwords = CryptContext(schemes=["bcrypt"], bcrypt__rounds=12, bcrypt__truncate_error=True)
 # The hash of a password nobody has: checking against it takes as long as a real check.
 _NOBODY = "$2b$12$2hy6089wQKkckzek/8EiWe4HwQi6VyVA4hvmxjP.9DR30Exm74zI."
@@ -312,71 +304,3 @@ def _named_account(session: SessionDep, visitor: VisitorDep, username: str) -> U
 
 # The account that a path's `username` names, of whoever may use it.
 NamedAccount = Annotated[User, Depends(_named_account, scope="function")]
-
-
-def require_safe(settings: Settings) -> None:
-    """Raise ConfigurationError for what a server must not start with: open accounts that other
-    machines reach, or no key of its own where everybody signs in."""
-    if settings.auth_mode == "open" and not _is_loopback(settings.host):
-        raise ConfigurationError(
-            f"HOST={settings.host} lets other machines in, and AUTH_MODE=open lets whoever comes "
-            "use accounts without a password. Set AUTH_MODE=required (and SECRET_KEY), or "
-            "HOST=127.0.0.1."
-        )
-    if settings.auth_mode == "required" or settings.secret_key:
-        _require_long(settings.secret_key)
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it: every address that the name stands for."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError):
-        return False
-    return all(ipaddress.ip_address(str(address[0])).is_loopback for *_, address in found)
-
-
-def _require_long(key: str) -> None:
-    if len(key) < _SHORTEST_KEY:
-        empty = "" if not key else ", or leave it empty with AUTH_MODE=open"
-        raise ConfigurationError(
-            f"SECRET_KEY {'is shorter than' if key else 'is missing: AUTH_MODE=required needs'} "
-            f"{_SHORTEST_KEY} characters, so that nobody can forge tokens. Make one with "
-            f".venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(48))'{empty}."
-        )
-
-
-def load_secret_key(settings: Settings) -> str:
-    """SECRET_KEY, or the installation's own, made once with mode 0600 in DATA_DIR.
-
-    Made complete under another name and then linked: of several processes that start at once, one
-    wins and all read the same key.
-    """
-    if settings.secret_key or settings.auth_mode == "required":
-        _require_long(settings.secret_key)
-        return settings.secret_key
-    path = settings.data_dir / "secret_key"
-    try:
-        if not path.exists():
-            _create_secret_key(path)
-        key = path.read_text("ascii").strip()
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot keep the secret key in {path}: {error.strerror}. Make DATA_DIR writable, or "
-            "set SECRET_KEY."
-        ) from error
-    if len(key) < _SHORTEST_KEY:
-        raise ConfigurationError(f"{path} is damaged. Delete it (everybody signs in again).")
-    return key
-
-
-def _create_secret_key(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key.") as file:  # mode 0600
-        file.write(secrets.token_urlsafe(48))
-        file.flush()
-        os.fsync(file.fileno())
-        try:
-            os.link(file.name, path)
-        except FileExistsError:
-            return  # another process was faster; its key is the key

@@ -10,8 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from auth import load_secret_key
 from database import Database
+from racer.secret_key import load_secret_key
 from racer.settings import Settings
 from racer.web.compression import Compressed
 from racer.web.errors import install_error_handlers

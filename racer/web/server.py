@@ -25,8 +25,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from auth import require_safe
 from racer.errors import ConfigurationError, RacerError
+from racer.secret_key import require_safe
 from racer.settings import Settings
 from racer.web.patience import PatientProtocol, Waiting, allow_open_files
 

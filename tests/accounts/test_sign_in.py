@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 import auth
 from models import SignIn
 from racer.errors import ConfigurationError
+from racer.secret_key import load_secret_key
 from racer.settings import Settings
 
 PASSWORD = "correct horse"
@@ -233,35 +234,35 @@ def key_settings(directory: Path, key: str = "") -> Settings:
 
 def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     directory = tmp_path / "new"
-    key = auth.load_secret_key(key_settings(directory))
+    key = load_secret_key(key_settings(directory))
     assert len(key) >= 32
-    assert auth.load_secret_key(key_settings(directory)) == key
+    assert load_secret_key(key_settings(directory)) == key
     assert [path.name for path in directory.iterdir()] == ["secret_key"]
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / "secret_key").stat().st_mode) == 0o600
-    assert auth.load_secret_key(key_settings(tmp_path / "other")) != key
-    assert auth.load_secret_key(key_settings(directory, "mine" * 8)) == "mine" * 8
+    assert load_secret_key(key_settings(tmp_path / "other")) != key
+    assert load_secret_key(key_settings(directory, "mine" * 8)) == "mine" * 8
 
 
 def test_processes_that_start_at_once_agree_on_the_key(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        keys = pool.map(auth.load_secret_key, [key_settings(tmp_path)] * 16, chunksize=1)
+        keys = pool.map(load_secret_key, [key_settings(tmp_path)] * 16, chunksize=1)
     assert len(set(keys)) == 1
 
 
 def test_a_damaged_or_unreachable_key_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text("")
     with pytest.raises(ConfigurationError, match="damaged"):
-        auth.load_secret_key(key_settings(tmp_path))
+        load_secret_key(key_settings(tmp_path))
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        auth.load_secret_key(key_settings(tmp_path / "file" / "below"))
+        load_secret_key(key_settings(tmp_path / "file" / "below"))
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 31])
 def test_a_key_that_can_be_guessed_stops_the_start(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigurationError, match=r"32 characters.*token_urlsafe") as refused:
-        auth.load_secret_key(key_settings(tmp_path, key))
+        load_secret_key(key_settings(tmp_path, key))
     assert key not in refused.value.message.split()
 
 

@@ -17,8 +17,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from auth import require_safe
 from racer.errors import ConfigurationError
+from racer.secret_key import require_safe
 from racer.settings import Settings
 from racer.web.server import listen, url_of
 from tests.support import REPOSITORY, claim_slot, wait_for
