@@ -207,11 +207,11 @@ class Visit:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Session, Visitor]]:
-        """A transaction that only reads, and who asks; call it in a thread.
+        """For a statement or two that read, and who asks; call it in a thread.
 
         Raises UnauthorizedError for a bad token, and for nobody with AUTH_MODE=required.
         """
-        with self.state.database.open(read_only=True) as session:
+        with self.state.database.open_brief() as session:
             visitor = visitor_of(session, self.token, self.state)
             require_somebody(visitor)
             yield session, visitor

@@ -84,6 +84,14 @@ class Database:
             self.engine.execution_options(read_only=True, postgresql_readonly=True),
             expire_on_commit=False,
         )
+        # PostgreSQL's READ COMMITTED lets each statement see the newest rows anyway: a transaction
+        # around one would only add round trips, and on SQLite waits for Python's lock.
+        alone: dict[str, Any] = {"no_begin": True}
+        if self.engine.dialect.name == "postgresql":
+            alone = {"isolation_level": "AUTOCOMMIT"}
+        self._brief_factory = sessionmaker(
+            self.engine.execution_options(**alone), expire_on_commit=False
+        )
         # Requests that write hold locks while they wait for a thread, and others that wait for
         # those locks hold the threads: with 40 of them nothing would move until a time-out.
         self.writers = asyncio.Semaphore(_WRITERS)
@@ -102,6 +110,11 @@ class Database:
     def open(self, *, read_only: bool) -> Session:
         """A session that its caller commits and closes; it begins with its first statement."""
         return (self._read_factory if read_only else self.session_factory)()
+
+    def open_brief(self) -> Session:
+        """A session that its caller closes, for a statement or two that read: each is a transaction
+        of its own."""
+        return self._brief_factory()
 
     def ping(self) -> None:
         """Raise SQLAlchemyError unless a trivial query is answered."""
@@ -249,9 +262,10 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("read_only", False):
+    options = connection.get_execution_options()
+    if options.get("read_only", False):
         _outside_transaction(connection, "BEGIN")  # deferred: it waits for nothing and cannot fail
-    else:
+    elif not options.get("no_begin", False):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 _USER = text("SELECT id, username FROM users WHERE username = :username")
 _MODELS = text(
@@ -28,7 +28,10 @@ _MODEL = text(
 
 def bare_app(database_url: str) -> FastAPI:
     """Two routes of the product, with the product's answers."""
-    engine = create_engine(database_url)
+    url = make_url(database_url)
+    if url.drivername == "postgresql":  # the driver that ours has
+        url = url.set(drivername="postgresql+psycopg2")
+    engine = create_engine(url)
     app = FastAPI()
 
     @app.get("/users/{username}")

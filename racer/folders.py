@@ -14,6 +14,7 @@ process dies. All of it waits for the disk, so use it in threads.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -33,6 +34,7 @@ from racer.files import sync_folder
 _MARK = ".unrecorded"
 _LOCK = ".lock"
 _STAGED = ".staged-"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,8 @@ class Folders:
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError as error:
+            if error.errno in _FULL:  # no room for another name, and this makes some
+                return _remove(folder)
             log.warning("folder_not_removed", folder=str(folder), error=str(error))
             return False
         return _remove(aside)
@@ -188,12 +192,13 @@ def disk_in_words(what: str) -> Iterator[None]:
 
 
 def size_of(folder: Path, *, block_bytes: int = 1) -> int:
-    """Bytes of the files in it, each in whole blocks; of a folder that is not there none."""
+    """Bytes of the files in it, each in whole blocks; of a folder that is not there none, nor
+    of what cannot be looked at."""
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
             if name != _MARK:
-                with suppress(FileNotFoundError):  # somebody removes it now
+                with suppress(OSError):  # somebody removes it now
                     size += -(-Path(parent, name).stat().st_size // block_bytes) * block_bytes
     return size
 

@@ -124,15 +124,15 @@ def configure_logging(level: str, *, program: str, log_format: str | None = None
 
 class _Stderr(structlog.WriteLogger):
     """Writes lines without the detour through the standard library's records, which takes longer
-    than all else about a line. As there, what cannot be written (a full disk, a reader who left) is
-    lost and fails nobody."""
+    than all else about a line. As there, what cannot be written (a full disk, a reader who left, a
+    closed file) is lost and fails nobody."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stderr)
+        super().__init__(sys.stderr or open(os.devnull, "w"))  # noqa: SIM115 - as long as we live
 
     def msg(self, message: str) -> None:
         """Write and flush it."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             super().msg(message)
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg

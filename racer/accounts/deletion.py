@@ -76,9 +76,10 @@ async def delete_account(
     more is begun under it meanwhile, UnavailableError when files cannot be removed.
     """
     for _ in range(_ROUNDS):
-        deleted, visitor, found = await run_in_threadpool(
-            _delete_row, state, username, token, check=check
-        )
+        async with state.database.writers:
+            deleted, visitor, found = await run_in_threadpool(
+                _delete_row, state, username, token, check=check
+            )
         if deleted:
             log.info("account_deleted", username=username)
             return
@@ -182,9 +183,10 @@ async def delete_drone_model(
     control: ControlService = state.control
     training: TrainingService = state.training
     flying = control.active_drone_id
-    runs = await run_in_threadpool(
-        _delete_model, state, username, drone_id, token, check=check, flying=flying
-    )
+    async with state.database.writers:
+        runs = await run_in_threadpool(
+            _delete_model, state, username, drone_id, token, check=check, flying=flying
+        )
     await training.clear_away(runs)
     log.info("drone_model_deleted", drone_id=drone_id, runs=len(runs))
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import structlog
 
+import crud
 from database import Database
 from models import UserDroneModel
 from racer.control.bridge import Bridge, Listeners
@@ -84,9 +85,11 @@ class ControlService:
     ) -> None:
         """`find_policy` turns what a person calls a policy (a run's id, a kept one's or a
         drone model's) into an id that the controller knows; without it an id is taken as it is.
-        `database` is where the audit log hears who got the controls from whom.
+        `database` is where the audit log hears who got the controls from whom, and who has the
+        drone model that flies.
         `vehicle` and `controller` replace the programs that the supervisor runs."""
         self._find_policy = find_policy
+        self._database = database
         self._newest: Order | None = None  # the last one that was asked for
         self._settings = settings
         self._programs = (vehicle, controller)
@@ -207,7 +210,16 @@ class ControlService:
 
     async def start_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Lend the vehicle to this model and wait until it is live."""
+        held = self._simulation.drone_id
+        if held not in (None, model.drone_id) and not await asyncio.to_thread(self._exists, held):
+            await self._simulation.release(held)
         return await self._simulation.start(model)
+
+    def _exists(self, drone_id: str) -> bool:
+        if self._database is None:
+            return True
+        with self._database.session(read_only=True) as session:
+            return crud.find_drone_model(session, drone_id) is not None
 
     async def stop_simulation(self, model: UserDroneModel) -> SimulationAnswer:
         """Take the vehicle back; it holds where it is."""

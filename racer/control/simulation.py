@@ -89,6 +89,14 @@ class Simulation:
             return _answer("error", self._taken())
         if self._ending:
             return _answer("error", f"The simulation of {title!r} is already being stopped.")
+        return await self._let_go(drone_id, title)
+
+    async def release(self, drone_id: str) -> None:
+        """The same for a model that is no more, of which nobody else can let go."""
+        if self.drone_id == drone_id and not self._ending:
+            await self._let_go(drone_id, self._title)
+
+    async def _let_go(self, drone_id: str, title: str) -> SimulationAnswer:
         self._ending = True
         reason: str | None = "The request ended before the vehicle had answered."
         try:

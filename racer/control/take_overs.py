@@ -1,12 +1,14 @@
 """Lease take-overs in the audit log: who got the controls from whom.
 
-Flying waits for no database, so they are written afterwards, one a second at most: pilots who throw
-the controls to each other all day must not drive everything else out of the log.
+Flying waits for no database, so they are written afterwards, one a second at most, and the same one
+again after ten minutes at the earliest: pilots who throw the controls to each other all day must
+not drive everything else out of the log. What passes between the pilots of one account is not told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +25,7 @@ from racer.flight.authority import Account
 
 _MOST_WAITING = 100  # more are told in the server's log only
 _PACE_S = 1.0
+_AGAIN_S = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +44,11 @@ class TakeOver:
         by = {"lease.take": self.winner, "lease.hand_over": self.loser}
         return by.get(self.action)
 
+    @property
+    def within_account(self) -> bool:
+        """Whether nobody lost anything to somebody else."""
+        return self.action != "lease.lose" and self.loser == self.winner
+
     def target(self, drone: int) -> str:
         """What the log says: accounts only, since pilots call themselves what they like."""
         winner = "another service" if self.action == "lease.lose" else _name(self.winner)
@@ -58,6 +66,7 @@ class TakeOverLog:
         """`drone`: the number of the one that is flown."""
         self._database, self._drone = database, drone
         self._waiting: asyncio.Queue[tuple[TakeOver, Caller]] = asyncio.Queue(_MOST_WAITING)
+        self._told: dict[TakeOver, float] = {}  # when, of the last ten minutes
         self._writing: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
@@ -82,9 +91,14 @@ class TakeOverLog:
 
     def tell(self, take_over: TakeOver) -> None:
         """One that has just been; returns at once."""
+        now = time.monotonic()
+        self._told = {told: at for told, at in self._told.items() if now - at < _AGAIN_S}
+        if take_over.within_account or take_over in self._told:
+            return
         log.info(take_over.action, target=take_over.target(self._drone))
         with suppress(asyncio.QueueFull):
             self._waiting.put_nowait((take_over, CALLER.get(Caller())))
+            self._told[take_over] = now
 
     async def _write_for_ever(self) -> None:
         while True:

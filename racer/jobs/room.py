@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import utc_now
 from racer.folders import Folders, size_of
@@ -43,9 +44,8 @@ class Room:
         self._changed = False
         try:
             await self._keep()
-        except BaseException:
-            self._changed = True
-            raise
+        except (OSError, SQLAlchemyError) as error:  # the end of the next job tries again
+            log.warning("job_files_not_kept_in_bounds", error=str(error))
 
     async def _keep(self) -> None:
         sizes = await asyncio.to_thread(self._measure)

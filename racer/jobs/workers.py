@@ -93,10 +93,12 @@ class Workers(Executor[Attempt, End]):
             log.info("jobs_deleted", count=len(found))
 
     async def work(self, attempt: Attempt) -> End:
-        """Run the job's program to its end; how that was."""
+        """Run the job's program to its end; how that was. Meanwhile no server that starts, perhaps
+        with another database, takes the job's folder for nobody's."""
         try:
-            async with asyncio.timeout(attempt.kind.limit_s):
-                return await self._result(attempt)
+            with await asyncio.to_thread(self._folders.hold):
+                async with asyncio.timeout(attempt.kind.limit_s):
+                    return await self._result(attempt)
         except TimeoutError:
             minutes = attempt.kind.limit_s / 60
             return End(

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import ACTIVE, Status
+from racer.folders import Folders
 from racer.jobs.child import ChildFailedError, ChildInterruptedError
 from racer.jobs.executor import LEASE_S, RELEASE_S, Executor, Held, Leases, plain
 from racer.jobs.store import Store
@@ -66,6 +67,7 @@ class Workers(Executor[Attempt, _End]):
         self.short_of_memory = False  # whether the next run waits for some
         self._needs_mb: dict[str, int] = {}  # of the runs that are executed here
         self._ended: set[str] = set()  # runs whose checkpoints may be too many
+        self._left: set[str] = set()  # those of them that were executed here
 
     def changed(self, run_id: str) -> None:
         """The run was queued, or ended without this process."""
@@ -111,6 +113,7 @@ class Workers(Executor[Attempt, _End]):
         """The run is executed here no more."""
         del self._needs_mb[row_id]
         self._ended.add(row_id)
+        self._left.add(row_id)
 
     async def _forget_checkpoints(self) -> None:
         """Delete those that nobody goes on with: whoever ended the run, and wherever."""
@@ -122,6 +125,10 @@ class Workers(Executor[Attempt, _End]):
         except SQLAlchemyError:
             self._ended.update(ended)
             raise
+        executed, self._left = self._left & set(ended), self._left - set(ended)
+        for run_id in executed - statuses.keys():
+            # Another server deleted it, and our process may have made its folder anew since.
+            await asyncio.to_thread(Folders(self._runs_dir).discard, run_id)
         for run_id, status in statuses.items():
             if status in ACTIVE:
                 continue

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import crud
 from racer.control import simulation
 from racer.settings import Settings
 from tests.control.controller_peer import peer_thread
@@ -50,6 +51,23 @@ def test_a_simulation_from_start_to_stop(settings: Settings) -> None:
             assert idle.json()["status"] == "success"
             assert "was not running" in idle.json()["message"]
             assert (await rig.http.post(f"{other}/start-simulation")).json()["status"] == "success"
+
+    with peer_thread(settings) as peer:
+        run(story())
+    assert peer.heard == ["stop"], "a flying vehicle is told to hold"
+
+
+def test_a_model_that_is_no_more_does_not_keep_the_vehicle(settings: Settings) -> None:
+    """Its account was deleted, perhaps by another server, and nobody else can stop it."""
+
+    async def story() -> None:
+        async with serving(settings) as rig:
+            mine, other = await rig.new_model("ada", "Mine"), await rig.new_model("bob", "Other")
+            assert (await rig.http.post(f"{mine}/start-simulation")).json()["status"] == "success"
+            with rig.app.state.database.session() as session:
+                session.delete(crud.get_user(session, "ada"))
+            assert (await rig.http.post(f"{other}/start-simulation")).json()["status"] == "success"
+            assert rig.control.active_drone_id == other.rsplit("/", 1)[1]
 
     with peer_thread(settings) as peer:
         run(story())

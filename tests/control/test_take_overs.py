@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from models import AuditEntry
 from racer.control import lease as leases
 from racer.control import take_overs
 from racer.control.take_overs import TakeOver, TakeOverLog
-from racer.flight.authority import Lease
+from racer.flight.authority import Account, Lease
 from racer.settings import Settings
 from tests.control.rig import Rig, heard, run, serving, slot_settings, until
 
@@ -83,17 +84,21 @@ def test_take_overs_are_audited_with_both_accounts(
 
 def test_pilots_who_throw_the_controls_to_and_fro_fill_no_log(settings: Settings) -> None:
     """A hundred wait, one a second is written meanwhile, and the rest at the end."""
+    pilots = [Account(number, f"pilot {number}") for number in range(250)]
 
     async def story() -> None:
         async with serving(settings) as rig:
             began_s = time.monotonic()
             async with TakeOverLog(rig.app.state.database, drone=7) as log:
-                for _ in range(500):
-                    log.tell(TakeOver("lease.hand_over", None, None))
+                for giver, taker in itertools.product(pilots[:2], pilots):
+                    for _ in range(3):
+                        log.tell(TakeOver("lease.hand_over", giver, taker))
                 await until("the first", lambda: told(rig))
                 written, gone_s = len(told(rig)), time.monotonic() - began_s
                 assert written <= 1 + gone_s / take_overs._PACE_S
-            assert set(told(rig)) == {("", "lease.hand_over", "drone 7: no account -> no account")}
-            assert len(told(rig)) == take_overs._MOST_WAITING
+            assert told(rig) == [
+                ("", "lease.hand_over", f"drone 7: pilot 0 -> pilot {number + 1}")
+                for number in range(take_overs._MOST_WAITING)
+            ]
 
     run(story())

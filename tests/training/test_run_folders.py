@@ -12,7 +12,7 @@ import pytest
 from racer.errors import ConflictError
 from racer.folders import doubt
 from tests.support import REPOSITORY
-from tests.training.conftest import Bench, collect, play
+from tests.training.conftest import Bench, collect, play, until
 from tests.training.test_run_ends import weights
 
 KILLED = """
@@ -126,6 +126,22 @@ def test_what_may_not_be_deleted_is_not_marked(sqlite_bench: Bench) -> None:
             assert not (bench.directory(run_id) / ".unrecorded").exists()
             bench.go()
             await collect(training, drone_id)
+
+    play(scenario())
+
+
+def test_a_run_that_another_server_deletes_while_it_trains_leaves_no_folder(bench: Bench) -> None:
+    drone_id = bench.new_model(epochs=2)
+
+    async def scenario() -> None:
+        async with bench.service(hold_after=1) as training:
+            run_id = await training.start(drone_id)
+            await bench.holding(run_id)
+            async with bench.service(max_trainings=1) as other:
+                await other.cancel_run(run_id)
+                await other.delete_run(run_id)
+            bench.directory(run_id).mkdir(exist_ok=True)  # as a process does that begins just now
+            await until(lambda: not folders(bench))
 
     play(scenario())
 
