@@ -51,9 +51,9 @@ def claim(
         return leases.claim(session, name, executing=executing, silent=silent)
 
 
-def do(bench: Bench, work: Callable[..., Any], *args: Any) -> Any:
+def do(bench: Bench, work: Callable[..., Any], *args: Any, **named: Any) -> Any:
     with bench.database.session() as session:
-        return work(session, *args)
+        return work(session, *args, **named)
 
 
 def test_a_run_is_claimed_once(bench: Bench) -> None:
@@ -130,7 +130,9 @@ def test_a_model_shows_its_newest_run_and_after_its_deletion_the_one_before(benc
     assert claim(bench).id == first.id
     assert bench.model(drone_id).status is Status.INITIALIZING  # the second one's
     do(bench, run_queries.cancel_run, second)
-    do(bench, run_queries.delete_run, second)
+    doubted: list[str] = []
+    do(bench, run_queries.delete_run, second, doubt=doubted.append)
+    assert doubted == [second]
     model = bench.model(drone_id)
     assert (model.status, model.train_loss) == (Status.TRAINING, METRICS["loss"])
 
@@ -185,7 +187,9 @@ def test_a_continued_run_outlives_its_parent(bench: Bench) -> None:
 
     child = do(bench, add)
     do(bench, run_queries.cancel_run, parent)
-    do(bench, run_queries.delete_run, parent)
+    doubted: list[str] = []
+    do(bench, run_queries.delete_run, parent, doubt=doubted.append)
+    assert doubted == [parent]
     with pytest.raises(NotFoundError, match="to continue was deleted"):
         do(bench, add)
     [run] = bench.runs(drone_id)
