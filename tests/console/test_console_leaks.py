@@ -38,5 +38,5 @@ def test_twenty_pages_opened_and_closed_leave_no_task_behind(
         wait_for(
             f"the tasks of {PAGES} pages to end",
             lambda: not tasks() - before - ONCE,
-            timeout_s=10,
+            timeout_s=60,
         )
