@@ -4,7 +4,7 @@ schemathesis makes valid and invalid requests for every operation, and chains of
 document's links (racer.web.links), and checks every answer: no 5xx, the documented status, media
 type and schema, what is invalid is refused. Some seconds of it run here, on SQLite;
 `SCHEMATHESIS_CASES=3000` runs at least so many cases in each mode and on each database, which takes
-some five minutes each. Left out are streams, which do not end, and `start-simulation`, which waits
+some two minutes each. Left out are streams, which do not end, and `start-simulation`, which waits
 30 s for a vehicle.
 """
 
