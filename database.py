@@ -71,6 +71,7 @@ _KEEPALIVES = {
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,
 }
+_FOREIGN_KEY_VIOLATION = "23503"  # PostgreSQL's code
 log = structlog.get_logger(__name__)
 
 
@@ -235,6 +236,12 @@ def _postgresql_arguments(url: URL) -> dict[str, Any]:
     return {name: value for name, value in ours.items() if name not in url.query} | {
         "options": " ".join(limits).strip()
     }
+
+
+def lacks_parent(error: object) -> bool:
+    """Whether PostgreSQL refused a row since what it refers to is gone: somebody else deleted it
+    between our look and our write. On SQLite nobody writes between."""
+    return getattr(getattr(error, "orig", None), "pgcode", None) == _FOREIGN_KEY_VIOLATION
 
 
 def unhurried(connection: Connection) -> None:

@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -141,7 +140,6 @@ def main() -> int:
             wait_for("the bare one", answers(f"http://127.0.0.1:{bare_port}/"), timeout_s=30)
             ports = {"ours": int(environment["PORT"]), "bare": bare_port}
             ratios = {name: compare(name, path, ports) for name, path in paths.items()}
-        time.sleep(1.0)
         model = paths["GET /users/{username}/drone-models/{drone_id}"]
         found = endure(folder, environment, psutil.Process(service.pid), model, options.minutes)
     missed = [name for name, ratio in ratios.items() if ratio < THROUGHPUT_LIMIT]

@@ -173,6 +173,12 @@ def doubt(folder: Path) -> None:
         sync_folder(folder)
 
 
+def doubt_if_possible(folder: Path) -> None:
+    """The same before a row is deleted: on a full disk that has to work most of all."""
+    with suppress(OSError):
+        doubt(folder)
+
+
 def confirm(folder: Path) -> None:
     """There is a row: the folder stays."""
     (folder / _MARK).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from models import JobStatus
 from racer.errors import NotFoundError
-from racer.folders import Folders, confirm, doubt
+from racer.folders import Folders, confirm, doubt, doubt_if_possible
 from racer.jobs import leases
 from racer.jobs.child import ChildFailedError, ChildInterruptedError, Message, messages_of
 from racer.jobs.executor import Executor, Leases, plain
@@ -63,8 +63,7 @@ class Workers(Executor[Attempt, End]):
         """Delete jobs with their files, whatever they do."""
 
         def doubt_files(job_id: str) -> None:
-            with suppress(OSError):  # on a full disk it has to work most of all
-                doubt(self.folder_of(job_id))
+            doubt_if_possible(self.folder_of(job_id))
 
         await self._store.write_patiently(leases.delete, job_ids, doubt=doubt_files)
         for job_id in job_ids:

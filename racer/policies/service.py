@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ from racer.errors import (
     RacerError,
     UnavailableError,
 )
-from racer.folders import Folders, Staging, confirm, disk_in_words, doubt, size_of
+from racer.folders import Folders, Staging, confirm, disk_in_words, doubt_if_possible, size_of
 from racer.jobs.store import Store
 from racer.policies import contents, queries
 from racer.policies.child import Tasks
@@ -147,12 +148,9 @@ class PolicyService:
         """Forget the policy with its files; what was made from it stays. A vehicle that flies it
         has it in memory and flies on. Raises NotFoundError."""
         folder = self.folder_of(policy_id)
-
-        def doubt_files() -> None:
-            with suppress(OSError):  # on a full disk it has to work most of all
-                doubt(folder)
-
-        await self._store.write(queries.delete_policy, policy_id, doubt=doubt_files)
+        await self._store.write(
+            queries.delete_policy, policy_id, doubt=partial(doubt_if_possible, folder)
+        )
         await asyncio.to_thread(self._folders.discard, policy_id)
         self._passed_over.clear()  # there is room again
         self.wake()

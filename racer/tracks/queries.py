@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, contains_eager, defer
 
 import crud
 from auth import Visitor
+from database import lacks_parent
 from models import User, UserTrack
 from racer.errors import AlreadyExistsError, ConflictError, InvalidInputError, NotFoundError
 from racer.sim.track import Track
@@ -103,9 +104,6 @@ def _fill(row: UserTrack, content: str, track: Track) -> None:
     row.length_m, row.mean_height_m = length_m(track), mean_height_m(track)
 
 
-_NO_PARENT = "23503"  # PostgreSQL's foreign_key_violation
-
-
 def _flushed(session: Session, row: UserTrack) -> UserTrack:
     """The unique constraint decides between simultaneous writers."""
     name = row.name
@@ -114,7 +112,7 @@ def _flushed(session: Session, row: UserTrack) -> UserTrack:
             session.add(row)
             session.flush()
     except IntegrityError as error:
-        if getattr(error.orig, "pgcode", None) == _NO_PARENT:
+        if lacks_parent(error):
             raise NotFoundError("The account was deleted meanwhile.") from error
         raise AlreadyExistsError(
             f"You have a track named '{name}' already. Choose another name, or replace that one."

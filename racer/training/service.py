@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from auth import Visitor
 from models import ACTIVE, Status, new_uuid
 from racer.errors import ConflictError, NotFoundError, RacerError, UnavailableError
-from racer.folders import Folders, confirm, doubt
+from racer.folders import Folders, confirm, doubt_if_possible
 from racer.jobs.executor import LOOK_S
 from racer.jobs.store import Store
 from racer.settings import Settings
@@ -204,8 +204,7 @@ class TrainingService:
     def doubt_files(self, run_id: str) -> None:
         """Say of a run's files that they may be nobody's, in the transaction that deletes its row:
         if that is all that is done, the next start removes them."""
-        with suppress(OSError):  # on a full disk it has to work most of all
-            doubt(self._runs_dir / run_id)
+        doubt_if_possible(self._runs_dir / run_id)
 
     def _delete_folders(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:

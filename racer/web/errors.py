@@ -19,6 +19,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from database import lacks_parent
 from racer.errors import RacerError, TooManyRequestsError
 from racer.rewards.diagnostics import InvalidRewardError
 
@@ -27,7 +28,6 @@ _MAX_SHOWN_ERRORS = 8
 _MAX_TEXT = 400
 _RETRY_AFTER_S = "2"
 _POSTGRESQL_DISK_FULL = "53100"
-_POSTGRESQL_NO_PARENT = "23503"  # foreign_key_violation; on SQLite nobody writes between
 _UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what it cannot decode
 _NO_JSON = {
     "type": "value_error",
@@ -124,8 +124,7 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
 
 async def _deleted_meanwhile(_request: Request, error: Exception) -> JSONResponse:
     """Between our look at a row and our write somebody else deleted it, an account for example."""
-    is_orphan = getattr(getattr(error, "orig", None), "pgcode", None) == _POSTGRESQL_NO_PARENT
-    if not (is_orphan or isinstance(error, StaleDataError)):
+    if not (lacks_parent(error) or isinstance(error, StaleDataError)):
         raise error
     return Problem("It, or what it belongs to, was deleted meanwhile.", HTTPStatus.NOT_FOUND)
 

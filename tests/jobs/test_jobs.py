@@ -353,7 +353,7 @@ from tests.jobs.conftest import bench_on
 from tests.training.conftest import play
 
 url, data_dir, job_id, moment = sys.argv[1:]
-doubt = workers.doubt
+doubt = workers.doubt_if_possible
 
 def killed(*told):
     if moment == "before the commit":
@@ -364,7 +364,7 @@ async def main():
     with bench_on(url, Path(data_dir)) as bench:
         async with bench.service() as service:
             if moment == "before the commit":
-                workers.doubt = killed
+                workers.doubt_if_possible = killed
             else:
                 workers.Folders.discard = killed
             await service.delete(job_id)

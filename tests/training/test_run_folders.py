@@ -24,7 +24,7 @@ from racer.training.schemas import Sweep
 from tests.training.conftest import bench_on, play
 
 url, data_dir, run_id, drone_id, moment = sys.argv[1:]
-real = {"doubt": service.doubt, "lay_weights": service.lay_weights}
+real = {"doubt_if_possible": service.doubt_if_possible, "lay_weights": service.lay_weights}
 
 def killed(*told):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -39,7 +39,7 @@ async def main():
     with bench_on(url, Path(data_dir)) as bench:
         async with bench.service() as training:
             if moment == "deleting, before the commit":
-                killed_after("doubt")
+                killed_after("doubt_if_possible")
             elif moment == "deleting, after it":
                 service.Folders.discard = killed
             elif moment == "continuing, before the commit":
